@@ -51,7 +51,7 @@ def check_machine(venv: Path) -> None:
     if sys.version_info[:2] != PYTHON_VERSION:
         give_up(
             f"Headrace needs Python 3.11 and {sys.executable} is {version}.",
-            "Install it (Debian 12: apt install python3.11 python3.11-venv) or name it: make PYTHON=/path/to/it",
+            "Install it (Debian 12: apt install python3.11-venv) or name it: make PYTHON=/path/to/python3.11",
         )
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         give_up(
