@@ -110,7 +110,7 @@ def locked(package: str) -> str:
     Raises:
         SystemExit: The lock does not pin it.
     """
-    found = re.search(rf"^{re.escape(package)}==.*(?:\\\n.*)*", LOCK_FILE.read_text(), re.MULTILINE)
+    found = re.search(rf"^{re.escape(package)}==(?:.*\\\n)*.*", LOCK_FILE.read_text(), re.MULTILINE)
     if not found:
         give_up(
             f"{LOCK_FILE.name} does not pin {package}.",
