@@ -1,0 +1,41 @@
+"""Store 1: the versioned lake, through the official lakeFS SDK and S3.
+
+lake = Lake.connect(settings())
+draft = open_draft(lake, run_id, station)
+upload(lake, draft, folder, "raw/retail/transactions")
+with checkout(lake, draft, "raw/retail") as files:
+    verdict = check(files.path("raw/retail/transactions"))
+commit_draft(lake, draft, "Ingest retail", {}, verdict)
+merge_draft(lake, draft)
+"""
+
+from include.lake.checkout import Checkout, checkout
+from include.lake.connection import Lake
+from include.lake.publish import (
+    commit_draft,
+    discard,
+    find_published,
+    merge_draft,
+    open_draft,
+    publish,
+    refuse,
+)
+from include.lake.upload import Uploaded, upload
+from include.lake.watermark import read_watermark, write_watermark
+
+__all__ = [
+    "Checkout",
+    "Lake",
+    "Uploaded",
+    "checkout",
+    "commit_draft",
+    "discard",
+    "find_published",
+    "merge_draft",
+    "open_draft",
+    "publish",
+    "read_watermark",
+    "refuse",
+    "upload",
+    "write_watermark",
+]

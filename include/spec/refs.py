@@ -4,6 +4,9 @@ Readers name a commit, never a moving branch: a `CommitRef` read twice gives the
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+from include.spec.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,14 @@ class DraftRef:
         branch: Slug of the run id; the same run always gets the same branch.
         run_id: The run that writes it, as the orchestrator names it.
         base: Commit of main that the branch started from.
+        station: The station (or DAG) that the run id belongs to.
     """
 
     repository: str
     branch: str
     run_id: str
     base: str
+    station: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,3 +42,77 @@ class TableRef:
 
     at: CommitRef
     prefix: str
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a source has been read, in the source's own terms.
+
+    Args:
+        kind: `lsn` (log position), `cursor` (highest value of a column), `files` (last file landed) or
+            `snapshot` (the whole table as of a moment).
+        value: The position as text, exactly as the source gives it.
+        table: The table it concerns; empty for the whole source.
+    """
+
+    kind: Literal["lsn", "cursor", "files", "snapshot"]
+    value: str
+    table: str = ""
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """What one commit of the lake holds of a source: read and written with the data, never apart from it.
+
+    Args:
+        source: Name of the source, as in `raw/<source>/`.
+        positions: One per table, or a single one for the whole source.
+        run_id: The run that wrote it.
+    """
+
+    source: str
+    positions: tuple[Position, ...]
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run whose draft is on main, or had nothing to add to it.
+
+    Args:
+        run_id: The run, as the orchestrator names it.
+        station: The station (or DAG) that the run id belongs to.
+        commit: The commit of main to read: the merge that published the run, or, where nothing
+            changed, the commit of main that already held the same bytes.
+        changed: False when the draft differed in nothing from main; main then got no commit.
+        suite_hash: Hash of the suites that passed.
+        rows: Rows that the run added per table (lake path), where known.
+    """
+
+    run_id: str
+    station: str
+    commit: CommitRef
+    changed: bool
+    suite_hash: str = ""
+    rows: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A run whose draft did not pass its gates: main is untouched, the branch is kept for inspection.
+
+    Args:
+        run_id: The run, as the orchestrator names it.
+        station: The station (or DAG) that the run id belongs to.
+        branch: The branch that keeps what was refused.
+        commit: Its last commit; reading it gives what the gates saw.
+        verdict: What the gates decided; of many findings the worst are kept.
+        refused_at_s: When, in seconds since the epoch.
+    """
+
+    run_id: str
+    station: str
+    branch: str
+    commit: CommitRef
+    verdict: Verdict
+    refused_at_s: int
