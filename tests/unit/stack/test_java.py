@@ -15,9 +15,8 @@ def a_java(home: Path, version: str) -> Path:
     """A folder with a `bin/java` that says it is of this version."""
     java = home / "bin" / "java"
     java.parent.mkdir(parents=True)
-    java.write_text(
-        f"#!/bin/sh\necho '    java.home = {home}' >&2\necho '    java.specification.version = {version}' >&2\n"
-    )
+    told = [f"    java.home = {home}", f"    java.specification.version = {version}"]
+    java.write_text("#!/bin/sh\n" + "".join(f"echo '{line}' >&2\n" for line in told))
     java.chmod(0o755)
     return home
 
