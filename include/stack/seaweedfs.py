@@ -1,0 +1,103 @@
+"""SeaweedFS: the S3 store, one process with master, volume, filer and gateway.
+
+Three defaults are turned off: telemetry, buckets made by any PUT (a typing error would make one), and the
+listeners for every interface.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.stack.credentials import KeyPair
+from include.stack.health import answers
+from include.stack.ports import LOOPBACK
+from include.stack.server import Server
+
+NAME = "seaweedfs"
+REGION = "us-east-1"
+MEMORY_LIMIT = "300MiB"
+
+# Flag of `weed mini` by the variable that sets it; without the grpc ones it would add 10000 to each port.
+PORTS: Mapping[str, tuple[str, int]] = {
+    "HEADRACE_S3_PORT": ("s3.port", 8333),
+    "HEADRACE_S3_GRPC_PORT": ("s3.port.grpc", 18333),
+    "HEADRACE_SEAWEEDFS_MASTER_PORT": ("master.port", 9333),
+    "HEADRACE_SEAWEEDFS_MASTER_GRPC_PORT": ("master.port.grpc", 19333),
+    "HEADRACE_SEAWEEDFS_VOLUME_PORT": ("volume.port", 9340),
+    "HEADRACE_SEAWEEDFS_VOLUME_GRPC_PORT": ("volume.port.grpc", 19340),
+    "HEADRACE_SEAWEEDFS_FILER_PORT": ("filer.port", 8888),
+    "HEADRACE_SEAWEEDFS_FILER_GRPC_PORT": ("filer.port.grpc", 18888),
+    # Opened even where the admin pages are off.
+    "HEADRACE_SEAWEEDFS_ADMIN_PORT": ("admin.port", 23646),
+    "HEADRACE_SEAWEEDFS_ADMIN_GRPC_PORT": ("admin.port.grpc", 13646),
+}
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How a client reaches the store."""
+
+    endpoint: str
+    keys: KeyPair
+    region: str = REGION
+
+    @property
+    def access_key(self) -> str:
+        """The access key id."""
+        return self.keys.access_key_id
+
+    @property
+    def secret_key(self) -> str:
+        """The secret access key."""
+        return self.keys.secret_access_key
+
+    def environment(self) -> dict[str, str]:
+        """The same as the variables that our settings and the lake server read."""
+        return {
+            "HEADRACE_S3_ENDPOINT": self.endpoint,
+            "HEADRACE_S3_REGION": self.region,
+            "HEADRACE_S3_ACCESS_KEY_ID": self.access_key,
+            "HEADRACE_S3_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
+
+def server(folder: Path, ports: Mapping[str, int], keys: KeyPair, buckets: tuple[str, ...] = ()) -> Server:
+    """The store with its data in `folder` and with `buckets`; `ports` by the variables of `PORTS`."""
+    url = f"http://{LOOPBACK}:{ports['HEADRACE_S3_PORT']}"
+    # The gateway answers some 0.3 s before the buckets of the command line exist; the filer knows them.
+    filer = f"http://{LOOPBACK}:{ports['HEADRACE_SEAWEEDFS_FILER_PORT']}"
+    checks = [answers(f"{url}/healthz"), *(answers(f"{filer}/buckets/{name}/?limit=1") for name in buckets)]
+    flags = {flag: ports[variable] for variable, (flag, _) in PORTS.items()}
+    command = (
+        str(Path(sys.executable).with_name("weed")),
+        "-logtostderr=true",
+        "mini",
+        f"-dir={folder}",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=1024",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-s3.autoCreateBucket=false",
+        "-s3.port.lance=0",
+        "-s3.port.iceberg=0",
+        *([f"-bucket={','.join(buckets)}"] if buckets else []),
+        *(f"-{flag}={port}" for flag, port in flags.items()),
+    )
+    return Server(
+        name=NAME,
+        command=command,
+        environment={
+            "AWS_ACCESS_KEY_ID": keys.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+            "GOMEMLIMIT": MEMORY_LIMIT,
+            "GOMAXPROCS": str(min(4, os.cpu_count() or 1)),
+        },
+        folder=folder,
+        url=url,
+        health=lambda: all(check() for check in checks),
+        ports={variable: ports[variable] for variable in PORTS},
+    )

@@ -1,0 +1,54 @@
+"""Real servers for the tests: each is started once per session, on free ports, in a folder of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from include.stack import lake_server as lake
+from include.stack import postgres as pg
+from include.stack import seaweedfs as weed
+from include.stack.credentials import KeyPair, password
+from include.stack.ports import free_ports
+from include.stack.server import running
+
+LAKE_BUCKET = "headrace-lake"
+LANDING_BUCKET = "headrace-landing"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.PostgresAccess]:
+    """PostgreSQL with the databases airflow, mlflow and retail; `.dsn(role, database)` gives an address."""
+    roles = (pg.SUPERUSER, "airflow", "mlflow", "retail")
+    access = pg.PostgresAccess(free_ports(1)[0], {role: password() for role in roles})
+    with running(pg.server(tmp_path_factory.mktemp("postgres"), access)):
+        yield access
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weed.S3Access]:
+    """An S3 store with the buckets of the lake and of the landing zone."""
+    ports = dict(zip(weed.PORTS, free_ports(len(weed.PORTS)), strict=True))
+    keys = KeyPair.generate()
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    with running(weed.server(folder, ports, keys, (LAKE_BUCKET, LANDING_BUCKET))) as server:
+        yield weed.S3Access(server.url, keys)
+
+
+@pytest.fixture(scope="session")
+def lake_server(
+    tmp_path_factory: pytest.TempPathFactory, seaweedfs: weed.S3Access
+) -> Iterator[lake.LakeAccess]:
+    """The lake server over the session's S3 store; no repository in it."""
+    keys = KeyPair.generate()
+    folder = tmp_path_factory.mktemp("lakefs")
+    with running(lake.server(folder, free_ports(1)[0], keys, seaweedfs)) as server:
+        yield lake.LakeAccess(server.url, keys)
+
+
+@pytest.fixture(scope="session")
+def lake_server_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lake.LakeAccess]:
+    """The lake server over a local folder; no repository in it."""
+    keys = KeyPair.generate()
+    folder = tmp_path_factory.mktemp("lakefs-local")
+    with running(lake.server(folder, free_ports(1)[0], keys, None)) as server:
+        yield lake.LakeAccess(server.url, keys)
