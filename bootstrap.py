@@ -175,7 +175,7 @@ def install(venv: Path, *, compile_bytecode: bool) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(locked("uv"))
         pinned.flush()
-        with_pip = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+        with_pip = [python, "-m", "pip", "install", "-qq", "--require-hashes", "--no-deps"]
         run("the installer (uv)", [*with_pip, "-r", pinned.name])
     count = len(re.findall(r"^\S+==", LOCK_FILE.read_text(), re.MULTILINE))
     lock, torch = str(LOCK_FILE), torch_requirement()

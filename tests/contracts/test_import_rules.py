@@ -1,0 +1,89 @@
+"""The import contracts of pyproject.toml catch what they are there for, shown on a small house."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = (
+    "spec",
+    "settings",
+    "sources",
+    "products",
+    "lake",
+    "ingestion",
+    "validation",
+    "orchestration",
+    "stack",
+)
+
+
+@pytest.fixture
+def small_house(tmp_path: Path) -> Path:
+    for package in ("dags", "plugins", "include", *(f"include/{room}" for room in (*ROOMS, "demo", "cli"))):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint(house: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as lint; lint()",
+        "--no-cache",
+    ]
+    environment = {"PYTHONPATH": str(house), "PATH": "/usr/bin:/bin", "COLUMNS": "300"}
+    return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_house_in_order_is_let_be(small_house):
+    (small_house / "dags" / "ingest.py").write_text(
+        "import airflow\nimport include.sources\nimport include.ingestion\n"
+    )
+    (small_house / "include" / "orchestration" / "assets.py").write_text(
+        "import airflow.sdk\nimport include.lake\n"
+    )
+    (small_house / "include" / "cli" / "demo.py").write_text("import include.demo\nimport include.stack\n")
+    (small_house / "include" / "demo" / "load.py").write_text(
+        "import include.sources\nimport include.stack\n"
+    )
+    done = lint(small_house)
+    assert done.returncode == 0, done.stdout
+    assert "3 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("spec/errors.py", "include.settings"),
+        ("settings/x.py", "include.lake"),
+        ("lake/publish.py", "include.ingestion"),
+        ("ingestion/batch.py", "include.validation"),
+        ("validation/check.py", "include.ingestion"),
+        ("ingestion/batch.py", "include.sources"),
+        ("ingestion/batch.py", "include.stack"),
+        ("sources/retail.py", "include.orchestration"),
+        ("sources/retail.py", "include.stack"),
+        ("orchestration/assets.py", "include.stack"),
+        ("stack/server.py", "include.cli"),
+        ("stack/server.py", "include.demo"),
+        ("lake/publish.py", "airflow.sdk"),
+        ("cli/main.py", "airflow"),
+        ("cli/main.py", "dags"),
+        ("demo/load.py", "include.cli"),
+        ("../dags/train.py", "include.stack"),
+        ("../dags/train.py", "include.demo"),
+        ("../dags/train.py", "plugins"),
+        ("../plugins/hook.py", "include.stack"),
+    ],
+)
+def test_an_import_against_the_house_is_seen(small_house, module, imported):
+    (small_house / "include" / module).write_text(f"import {imported}\n")
+    done = lint(small_house)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert " BROKEN" in done.stdout
