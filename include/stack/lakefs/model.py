@@ -16,10 +16,11 @@ from include.spec.errors import HeadraceError
 T = TypeVar("T")
 
 AddressType = Literal["relative", "full"]
-ChangeType = Literal["added", "removed", "changed", "conflict"]
+ChangeType = Literal["added", "removed", "changed", "conflict", "prefix_changed"]
 PathType = Literal["object", "common_prefix"]
 DiffType = Literal["two_dot", "three_dot"]
 ResetKind = Literal["all", "prefix", "path"]
+BlockedAction = Literal["staging_write", "commit"]
 RefKind = Literal["branch", "tag", "commit"]
 
 
@@ -111,7 +112,7 @@ class Resolved(msgspec.Struct, frozen=True):
     """What a ref expression means.
 
     Args:
-        kind: What the expression named before its modifiers.
+        kind: What the expression names; a commit after any `~` or `^`.
         commit_id: The commit it comes to.
         branch: Branch name, where the expression is a branch without `~`, `^`: else None.
         staged: Whether reads through it see uncommitted changes: a bare branch or `branch$`.
@@ -127,7 +128,8 @@ class Change(msgspec.Struct, frozen=True):
     """One line of a diff.
 
     Args:
-        type: What happened from left to right; `conflict` only in three-dot diffs.
+        type: What happened from left to right; `conflict` only in three-dot diffs, `prefix_changed`
+            for every common prefix.
         path_type: `common_prefix` where a delimiter rolled several changes into one line.
         path: The path, or the prefix with its delimiter.
         size_bytes: Size of the changed object (of the removed one, if removed); None for a prefix.
@@ -176,7 +178,7 @@ class ProtectionRule(msgspec.Struct, frozen=True):
     """Branches matching the glob `pattern` refuse the blocked actions; merges always pass."""
 
     pattern: str
-    blocked_actions: tuple[Literal["staging_write", "commit", "delete"], ...] = ("staging_write", "commit")
+    blocked_actions: tuple[BlockedAction, ...] = ("staging_write", "commit")
 
 
 class RetentionRules(msgspec.Struct, frozen=True):
@@ -196,8 +198,9 @@ class Prepared(msgspec.Struct, frozen=True):
         branch: Branch that it would become the head of.
         commit: The record as it will be.
         expected_head: Head of the branch that it was built on.
-        sealed: Staging tokens whose rows it includes, which applying it drops.
+        sealed: Staging tokens whose rows it includes, newest first, which applying it drops.
         source_ref: The merged, reverted or picked ref as given; "" for a plain commit.
+        chunks: Bodies of new tree chunks by id, stored in the transaction that applies it.
     """
 
     repository: str
@@ -206,6 +209,7 @@ class Prepared(msgspec.Struct, frozen=True):
     expected_head: str
     sealed: tuple[int, ...] = ()
     source_ref: str = ""
+    chunks: Mapping[bytes, bytes] = {}
 
 
 class LakeError(HeadraceError):
@@ -221,7 +225,7 @@ class Invalid(LakeError):
 
 
 class InvalidRef(Invalid):
-    """A ref expression that cannot be read, or an ambiguous prefix of a commit id."""
+    """A ref expression that cannot be read, or that names a staging area where a commit is needed."""
 
 
 class NoChanges(LakeError):
@@ -237,7 +241,7 @@ class DirtyBranch(LakeError):
 
 
 class Protected(LakeError):
-    """A branch protection rule blocks the action."""
+    """A branch protection rule blocks the action, or it would delete the default branch."""
 
     status = 403
 
@@ -261,7 +265,9 @@ class AlreadyExists(LakeError):
 
 
 class Conflict(LakeError):
-    """A merge, revert or cherry-pick where both sides changed the same paths; nothing was changed.
+    """Both sides of a merge, revert or cherry-pick changed the same paths, or a name means two things.
+
+    Nothing was changed.
 
     Args:
         paths: The first conflicting paths, in order.
@@ -286,7 +292,7 @@ class PreconditionFailed(LakeError):
     status = 412
 
 
-class Locked(LakeError):
+class TooManyTries(LakeError):
     """The branch moved under an operation too many times; safe to try again."""
 
-    status = 423
+    status = 429

@@ -1,9 +1,27 @@
 """Repositories, their user metadata and their settings documents."""
 
+import hashlib
+import itertools
+import time
 from collections.abc import Mapping
 
+import msgspec
+
+from include.stack.lakefs.engine import names, protection, records, staging
 from include.stack.lakefs.engine.core import Core
-from include.stack.lakefs.model import Document, Page, ProtectionRule, Repository
+from include.stack.lakefs.engine.graph import new_commit
+from include.stack.lakefs.engine.paging import name_page
+from include.stack.lakefs.engine.records import BranchRow, RepositoryRow
+from include.stack.lakefs.engine.store import REPOSITORY_TABLES, Transaction
+from include.stack.lakefs.engine.trees import EMPTY
+from include.stack.lakefs.model import (
+    AlreadyExists,
+    Document,
+    Page,
+    PreconditionFailed,
+    ProtectionRule,
+    Repository,
+)
 
 
 class Repositories(Core):
@@ -23,7 +41,23 @@ class Repositories(Core):
             Invalid: The id does not match `^[a-z0-9][a-z0-9-]{2,62}$` or the branch name is bad.
             AlreadyExists: The id is taken.
         """
-        raise NotImplementedError
+        names.check_repository(repository)
+        names.check_branch(default_branch)
+        now = int(time.time())
+        record = Repository(repository, storage_namespace, default_branch, now, read_only)
+        first = new_commit((), EMPTY, committer="", message="Repository created", metadata={}, date=now)
+
+        def create(tx: Transaction) -> Repository:
+            if tx.execute("SELECT 1 FROM repositories WHERE id = ?", (repository,)).fetchone():
+                raise AlreadyExists("repository already exists: not unique", repository=repository)
+            row = (None, repository, storage_namespace, default_branch, now, read_only)
+            number = tx.execute("INSERT INTO repositories VALUES (?, ?, ?, ?, ?, ?)", row).lastrowid or 0
+            self._put_commit(tx, number, first)
+            head = BranchRow(default_branch, first.id, staging.new_token(tx), (), hidden=False)
+            records.put_branch(tx, number, head)
+            return record
+
+        return self._store.write(create)
 
     def get_repository(self, repository: str) -> Repository:
         """Return the repository.
@@ -31,33 +65,63 @@ class Repositories(Core):
         Raises:
             NotFound: There is none of that id.
         """
-        raise NotImplementedError
+        with self._reading(repository) as (_, row):
+            return row.repository
 
     def list_repositories(
         self, *, prefix: str = "", search: str = "", after: str = "", amount: int = 1000
     ) -> Page[Repository]:
         """List repositories by id; `search` keeps ids that contain it."""
-        raise NotImplementedError
+        with self._store.snapshot() as tx:
+            matching = (
+                row.repository
+                for row in records.scan_repositories(tx, after)
+                if row.repository.id.startswith(prefix) and search in row.repository.id
+            )
+            return name_page(list(itertools.islice(matching, amount + 1)), amount, lambda found: found.id)
 
     def delete_repository(self, repository: str, *, force: bool = False) -> None:
         """Delete the repository with everything in it; objects in the blockstore stay."""
-        raise NotImplementedError
+
+        def delete(tx: Transaction, row: RepositoryRow) -> None:
+            protection.check_read_only(row, force=force)
+            for branch in records.scan_branches(tx, row.number):
+                staging.drop(tx, branch.tokens)
+            for table in REPOSITORY_TABLES:
+                tx.execute(f"DELETE FROM {table} WHERE repository = ?", (row.number,))  # noqa: S608
+            tx.execute("DELETE FROM repositories WHERE number = ?", (row.number,))
+
+        self._write(repository, delete)
 
     def get_metadata(self, repository: str) -> dict[str, str]:
         """Return the repository's user metadata."""
-        raise NotImplementedError
+        with self._reading(repository) as (tx, row):
+            return dict(
+                tx.execute("SELECT key, value FROM metadata WHERE repository = ? ORDER BY key", (row.number,))
+            )
 
     def set_metadata(self, repository: str, values: Mapping[str, str]) -> None:
         """Set the given keys of the repository's user metadata; other keys stay."""
-        raise NotImplementedError
+
+        def store(tx: Transaction, row: RepositoryRow) -> None:
+            put_metadata(tx, row.number, values)
+
+        self._write(repository, store)
 
     def delete_metadata(self, repository: str, keys: list[str]) -> None:
         """Delete the given keys of the repository's user metadata; absent ones are passed over."""
-        raise NotImplementedError
+
+        def delete(tx: Transaction, row: RepositoryRow) -> None:
+            tx.executemany(
+                "DELETE FROM metadata WHERE repository = ? AND key = ?", ((row.number, key) for key in keys)
+            )
+
+        self._write(repository, delete)
 
     def get_document(self, repository: str, name: str) -> Document | None:
         """Return a settings document (branch protection, gc rules, ...), None if never set."""
-        raise NotImplementedError
+        with self._reading(repository) as (tx, row):
+            return records.find_document(tx, row.number, name)
 
     def set_document(
         self, repository: str, name: str, body: bytes, *, if_match: str | None = None
@@ -74,15 +138,37 @@ class Repositories(Core):
         Raises:
             PreconditionFailed: `if_match` does not hold.
         """
-        raise NotImplementedError
+        document = Document(body, hashlib.sha256(body).hexdigest())
+
+        def store(tx: Transaction, row: RepositoryRow) -> Document:
+            held = records.find_document(tx, row.number, name)
+            if if_match is not None and if_match != (held.checksum if held else ""):
+                raise PreconditionFailed("precondition failed", document=name)
+            tx.execute(
+                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
+                (row.number, name, body, document.checksum),
+            )
+            return document
+
+        return self._write(repository, store)
 
     def delete_document(self, repository: str, name: str) -> bool:
         """Delete a settings document; returns whether there was one."""
-        raise NotImplementedError
+
+        def delete(tx: Transaction, row: RepositoryRow) -> bool:
+            removed = tx.execute(
+                "DELETE FROM documents WHERE repository = ? AND name = ?", (row.number, name)
+            )
+            return removed.rowcount > 0
+
+        return self._write(repository, delete)
 
     def get_protection_rules(self, repository: str) -> tuple[list[ProtectionRule], str]:
         """Return the branch protection rules and their checksum ("" where none were ever set)."""
-        raise NotImplementedError
+        document = self.get_document(repository, protection.DOCUMENT)
+        if document is None:
+            return [], ""
+        return list(protection.decode_rules(document.body)), document.checksum
 
     def set_protection_rules(
         self, repository: str, rules: list[ProtectionRule], *, if_match: str | None = None
@@ -92,4 +178,13 @@ class Repositories(Core):
         Raises:
             PreconditionFailed: `if_match` (see `set_document`) does not hold.
         """
-        raise NotImplementedError
+        body = msgspec.json.encode(rules)
+        return self.set_document(repository, protection.DOCUMENT, body, if_match=if_match).checksum
+
+
+def put_metadata(tx: Transaction, number: int, values: Mapping[str, str]) -> None:
+    """Set keys of a repository's user metadata."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO metadata VALUES (?, ?, ?)",
+        ((number, key, value) for key, value in values.items()),
+    )
