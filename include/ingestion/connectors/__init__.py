@@ -1,0 +1,1 @@
+"""One module per protocol: each yields Arrow record batches, in bounded memory."""

@@ -1,0 +1,162 @@
+"""The contract of a table: what arrives is what was declared, or one clear error and nothing published."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.spec.errors import HeadraceError
+from include.spec.source import Column, Table
+
+_ARROW: Mapping[str, pa.DataType] = {
+    "bool": pa.bool_(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+}
+_REMEDY = "Correct the source, or its declaration if the change is meant. Nothing was published."
+
+
+class ContractError(HeadraceError):
+    """What arrived is not what the table's declaration says."""
+
+
+def violated(origin: str, what: str, *, accepted: str = "", **ids: object) -> ContractError:
+    """The error for one violation.
+
+    Args:
+        origin: File or relation that it was found in.
+        what: What was found there.
+        accepted: What would be right.
+        ids: Names of the things concerned.
+    """
+    wanted = f" Accepted: {accepted}." if accepted else ""
+    return ContractError(f"{origin}: {what}.{wanted}", remedy=_REMEDY, **ids)
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The Arrow type of a declared column."""
+    if column.decimal is not None:
+        return pa.decimal128(*column.decimal)
+    return _ARROW[column.type]
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of a declared table, columns in order of declaration."""
+    return pa.schema(
+        [pa.field(column.name, arrow_type(column), nullable=column.nullable) for column in table.columns]
+    )
+
+
+def check_names(table: Table, names: Sequence[str], origin: str) -> None:
+    """Hold the column names that arrived to those declared; their order is free.
+
+    Raises:
+        ContractError: A column is missing, twice there, or undeclared where the table refuses that.
+    """
+    declared = [column.name for column in table.columns]
+    missing = [name for name in declared if name not in names]
+    if missing:
+        raise violated(
+            origin, f"column {_quoted(missing)} is missing", accepted=_quoted(declared), table=table.name
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise violated(
+            origin, f"column {_quoted(twice)} is there twice", accepted=_quoted(declared), table=table.name
+        )
+    extra = [name for name in names if name not in declared]
+    if extra and table.undeclared_columns == "refuse":
+        accepted = f"{_quoted(declared)}, or undeclared_columns='ignore' in the declaration"
+        raise violated(
+            origin, f"column {_quoted(extra)} is not declared", accepted=accepted, table=table.name
+        )
+
+
+def check_types(
+    table: Table, actual: Mapping[str, str], accepted: Mapping[str, Sequence[str]], origin: str
+) -> None:
+    """Hold the types that arrived, in the source's own spelling, to those that fit each declared column.
+
+    Args:
+        table: The declaration.
+        actual: Type by column name.
+        accepted: The spellings that fit, by column name.
+        origin: File or relation, for the error.
+
+    Raises:
+        ContractError: A column has another type.
+    """
+    for column in table.columns:
+        if actual[column.name] not in accepted[column.name]:
+            raise violated(
+                origin,
+                f"column {column.name!r} is {actual[column.name]}, declared is {column.type}",
+                accepted=" or ".join(accepted[column.name]),
+                table=table.name,
+                column=column.name,
+            )
+
+
+def check_rows(table: Table, rows: int, origin: str) -> None:
+    """Refuse a table without rows where the declaration does not allow one.
+
+    Raises:
+        ContractError: It is empty.
+    """
+    if rows == 0 and not table.may_be_empty:
+        raise violated(
+            origin, "holds no rows", accepted="at least one row, or may_be_empty=True", table=table.name
+        )
+
+
+def conform(table: Table, schema: pa.Schema, batch: pa.RecordBatch, origin: str) -> pa.RecordBatch:
+    """The declared columns of a batch, in declared order and type, without a value lost.
+
+    Args:
+        table: The declaration.
+        schema: `arrow_schema(table)`, made once by the caller.
+        batch: Rows whose columns were checked by `check_names`.
+        origin: File or relation, for the error.
+
+    Raises:
+        ContractError: A value does not fit its type, or is missing where it must not be.
+    """
+    columns = []
+    for field in schema:
+        values = batch.column(field.name)
+        if values.null_count and not field.nullable:
+            raise violated(
+                origin,
+                f"column {field.name!r} has no value in {values.null_count} of {len(values)} rows",
+                accepted="a value in every row, or nullable=True",
+                table=table.name,
+                column=field.name,
+            )
+        columns.append(values if values.type == field.type else _cast(table, field, values, origin))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _cast(table: Table, field: pa.Field, values: pa.Array, origin: str) -> pa.Array:
+    try:
+        return pc.cast(values, field.type, safe=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        declared = table.column(field.name).type
+        raise violated(
+            origin,
+            f"column {field.name!r} ({values.type}) holds a value that does not fit: {error}",
+            accepted=declared,
+            table=table.name,
+            column=field.name,
+        ) from error
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
