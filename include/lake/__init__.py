@@ -11,15 +11,9 @@ merge_draft(lake, draft)
 
 from include.lake.checkout import Checkout, checkout
 from include.lake.connection import Lake
-from include.lake.publish import (
-    commit_draft,
-    discard,
-    find_published,
-    merge_draft,
-    open_draft,
-    publish,
-    refuse,
-)
+from include.lake.drafts import commit_draft, discard, open_draft, refuse
+from include.lake.publish import merge_draft, publish
+from include.lake.runs import find_published
 from include.lake.upload import Uploaded, upload
 from include.lake.watermark import read_watermark, write_watermark
 

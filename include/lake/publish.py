@@ -1,56 +1,36 @@
 """Write-audit-publish: the one way anything reaches main.
 
-As separate tasks: `open_draft` -> write (`upload`, `write_watermark`) -> audit on `checkout(lake, draft, ...)`
--> `commit_draft` -> `merge_draft`, or `refuse`. As one call: `publish`.
+As separate tasks: `open_draft`, then `upload` and `write_watermark`, an audit of `checkout(lake, draft)`, then
+`commit_draft` and `merge_draft`, or `refuse`. As one call: `publish`.
 """
 
 from collections.abc import Callable, Mapping
 
-from include.lake.connection import Lake
-from include.spec.refs import CommitRef, DraftRef, Published, Refused
+from lakefs_sdk.exceptions import ApiException
+
+from include.lake.connection import MAIN, MODELS, Lake
+from include.lake.drafts import commit_draft, open_draft, refuse
+from include.lake.errors import DraftGone, MergeConflict, ServerRefused
+from include.lake.names import draft_branch
+from include.lake.patience import TransientAnswer
+from include.lake.record import caller_metadata
+from include.lake.replies import says_no_changes, server_message
+from include.lake.runs import (
+    DraftHead,
+    commit_record,
+    delete_branch,
+    draft_head,
+    draft_ref,
+    find_published,
+    finish,
+    merged,
+    needed_head,
+)
+from include.lake.summary import summarise
+from include.spec.refs import DraftRef, Published, Refused
 from include.spec.verdict import Verdict
 
-
-def find_published(lake: Lake, run_id: str, station: str) -> Published | None:
-    """What an earlier attempt of this run published, or None: one lookup by tag."""
-    raise NotImplementedError
-
-
-def open_draft(lake: Lake, run_id: str, station: str, *, restart: bool = False) -> DraftRef:
-    """The run's own branch of main, made if it is not there; the same run always gets the same branch.
-
-    Args:
-        lake: Where.
-        run_id: The run, as the orchestrator names it; unique within the station.
-        station: The station or DAG that the run id belongs to.
-        restart: Throw away what an earlier attempt of the run left on the branch and start from main again.
-    """
-    raise NotImplementedError
-
-
-def discard(lake: Lake, draft: DraftRef, prefix: str = "") -> None:
-    """Drop what was written on the draft under a prefix (a table's folder) and is not committed yet.
-
-    A writing task calls it first, so that a retry never leaves files of the attempt that died.
-    """
-    raise NotImplementedError
-
-
-def commit_draft(
-    lake: Lake, draft: DraftRef, message: str, metadata: Mapping[str, str], verdict: Verdict
-) -> CommitRef:
-    """Commit what the gates passed, on the draft's branch; again is harmless."""
-    raise NotImplementedError
-
-
-def refuse(lake: Lake, draft: DraftRef, verdict: Verdict) -> Refused:
-    """Keep the draft apart for inspection, with the verdict in its last commit; again is harmless."""
-    raise NotImplementedError
-
-
-def merge_draft(lake: Lake, draft: DraftRef, message: str = "") -> Published:
-    """Put a committed draft on main, atomically, and delete its branch; again returns the same."""
-    raise NotImplementedError
+LISTED_PATHS = 5
 
 
 def publish(
@@ -62,5 +42,122 @@ def publish(
     message: str,
     metadata: Mapping[str, str] | None = None,
 ) -> Published | Refused:
-    """Write on a branch, audit it, and merge it to main only if the verdict passed."""
-    raise NotImplementedError
+    """Write on a branch of main, audit it, and merge it only if the verdict passed.
+
+    Safe to call again after any interruption: a run publishes once. Where it died before its draft was
+    committed it starts clean; after that it goes on; after success it returns the same and does nothing.
+
+    Args:
+        lake: Where.
+        run_id: The run, as the orchestrator names it; unique within the station.
+        station: The station or DAG that the run id belongs to.
+        write: Stages files on the draft it is given.
+        audit: Judges the draft, staged files included.
+        message: One line for the log of main.
+        metadata: The caller's own keys for the commit.
+
+    Raises:
+        MergeConflict: Main changed the same paths meanwhile.
+        LakeError: The lake could not be asked; main is untouched, or the run is published.
+    """
+    done = find_published(lake, run_id, station)
+    if done is not None:
+        return done
+    head = draft_head(lake, draft_branch(station, run_id))
+    if head is not None and head.record.kind in {"passed", "unchanged"}:
+        draft = draft_ref(lake, head)
+    else:
+        draft = open_draft(lake, run_id, station, restart=True)
+        write(draft)
+        verdict = audit(draft)
+        if not verdict.passed:
+            return refuse(lake, draft, verdict)
+        commit_draft(lake, draft, message, metadata, verdict)
+    return merge_draft(lake, draft)
+
+
+def merge_draft(lake: Lake, draft: DraftRef, message: str = "") -> Published:
+    """Put a committed draft on main, atomically, as one commit, and delete its branch.
+
+    Again returns the same. Main may have moved since the draft was opened: other paths are kept.
+
+    Args:
+        lake: Where.
+        draft: What `open_draft` returned.
+        message: For the log of main; by default that of the draft's commit.
+
+    Raises:
+        MergeConflict: Main changed the same paths meanwhile; the draft stays as it is.
+        DraftGone: There is no such draft, or its gates have not passed.
+        HookRefused: A pre-merge hook of the server said no.
+    """
+    done = find_published(lake, draft.run_id, draft.station)
+    if done is not None:
+        delete_branch(lake, draft.branch)
+        return done
+    head = needed_head(lake, draft)
+    if head.record.kind not in {"passed", "unchanged"}:
+        raise DraftGone(
+            f"the draft cannot be merged: it is {head.record.kind}",
+            remedy="Commit it with a verdict that passed (commit_draft) first.",
+            branch=draft.branch,
+        )
+    if head.record.kind == "unchanged":
+        return finish(lake, head.record, head.commit)
+    return finish(lake, head.record, _merge(lake, draft, head, message or head.message))
+
+
+def conflicts(lake: Lake, draft: DraftRef) -> tuple[str, ...]:
+    """The paths that both the draft and main changed since the draft was opened, sorted."""
+    diff = lake.api.refs_api.diff_refs
+    changes = lake.pages(diff, MAIN, draft.branch, type="three_dot")
+    return tuple(sorted(change.path for change in changes if change.type == "conflict"))
+
+
+def _merge(lake: Lake, draft: DraftRef, head: DraftHead, message: str) -> str:
+    """Merge once, whatever happens to the answers; the commit that ends the run."""
+    rows, watermark = summarise(lake, head.record.base, head.commit)
+    record = head.record.published(head.commit, rows, watermark)
+    extra = caller_metadata(head.metadata)
+    merge = MODELS.Merge(message=message, metadata=record.to_metadata(extra), squash_merge=True)
+
+    def one_merge() -> str:
+        try:
+            # By commit, not by branch: what was audited, even if the branch moved since.
+            result = lake.api.refs_api.merge_into_branch(lake.repository, head.commit, MAIN, merge=merge)
+        except ApiException as error:
+            if error.status == 409:
+                _raise_conflict(lake, draft, error)
+            raise
+        return str(result.reference)
+
+    def arrived() -> str | None:
+        return merged(lake, head)
+
+    try:
+        return lake.call(one_merge, check=arrived)
+    except ServerRefused as error:
+        if not says_no_changes(error):
+            raise
+    # Another attempt of this run merged it a moment ago, or another run published the same bytes.
+    done = arrived()
+    if done is not None:
+        return done
+    at = lake.head().commit
+    return commit_record(lake, draft.branch, head.record.unchanged(at), message, extra, after=head.commit)
+
+
+def _raise_conflict(lake: Lake, draft: DraftRef, error: ApiException) -> None:
+    paths = conflicts(lake, draft)
+    if not paths:
+        raise TransientAnswer(f"the merge was refused: {server_message(error)}", 409) from error
+    listed = ", ".join(paths[:LISTED_PATHS])
+    more = f" and {len(paths) - LISTED_PATHS} more" if len(paths) > LISTED_PATHS else ""
+    raise MergeConflict(
+        f"main changed {len(paths)} of the same paths since the draft was opened: {listed}{more}",
+        paths=paths,
+        remedy="Nothing was merged. Run it again from main as it is now: open_draft(..., restart=True).",
+        branch=draft.branch,
+        run=draft.run_id,
+        base=draft.base,
+    ) from error

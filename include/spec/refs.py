@@ -86,7 +86,7 @@ class Published:
             changed, the commit of main that already held the same bytes.
         changed: False when the draft differed in nothing from main; main then got no commit.
         suite_hash: Hash of the suites that passed.
-        rows: Rows that the run added per table (lake path), where known.
+        rows: Rows in the files that the run wrote, per table (lake path), where known.
     """
 
     run_id: str
