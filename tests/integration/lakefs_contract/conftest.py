@@ -98,10 +98,7 @@ def _external(prefix: str) -> tuple[str, str, str, str, Any, str]:
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     name = cast(str, request.param)
     prefix = f"contract-{uuid.uuid4().hex[:8]}"
-    if name == "external":
-        found = _external(prefix)
-    else:
-        found = _embedded(name, request, prefix)
+    found = _external(prefix) if name == "external" else _embedded(name, request, prefix)
     client = client_of(*found[:3])
     endpoint, key, secret, namespace_prefix, s3, bucket = found
     with httpx.Client(base_url=f"{endpoint}/api/v1", auth=(key, secret), timeout=30) as http:
