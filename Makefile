@@ -11,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/headrace.stamp
 PYTEST := $(BIN)/python -m pytest
-CODE := include dags plugins bench tests bootstrap.py
+CODE := include dags plugins bench tests docker bootstrap.py
 
 .PHONY: help demo test up down status lint types bench test-unit test-integration clean lock environment
 

@@ -101,7 +101,9 @@ def uv_environment() -> dict[str, str]:
         # What is taken is decided by the hashes of the lock, not by who offers it.
         "UV_INDEX_STRATEGY": "unsafe-best-match" if pip.get("extra-index-url") else "",
     }
-    return {**{name: value for name, value in wanted.items() if value}, **os.environ}
+    # An image's build arguments are variables that are set and empty when nobody gave them.
+    given = {name: value for name, value in os.environ.items() if value or not name.startswith("UV_")}
+    return {**{name: value for name, value in wanted.items() if value}, **given}
 
 
 def locked(package: str) -> str:

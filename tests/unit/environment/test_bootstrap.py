@@ -53,6 +53,12 @@ def test_without_a_pip_configuration_uv_keeps_its_defaults(pip_says):
     )
 
 
+def test_a_variable_that_is_set_and_empty_is_not_passed_on(pip_says, monkeypatch):
+    pip_says("")
+    monkeypatch.setenv("UV_TORCH_BACKEND", "")
+    assert "UV_TORCH_BACKEND" not in bootstrap.uv_environment()
+
+
 def test_a_variable_that_is_set_wins(pip_says, monkeypatch):
     pip_says(PIP_SAYS)
     monkeypatch.setenv("UV_FIND_LINKS", "/mine")
