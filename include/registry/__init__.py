@@ -1,0 +1,1 @@
+"""Store 2: model versions, what they were made from, and the formats that may be loaded."""
