@@ -175,7 +175,7 @@ class Reply:
         self.media_type = media_type
         self.headers = headers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it; a HEAD request gets the headers alone."""
         head = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
         if self.media_type:
@@ -188,7 +188,7 @@ class Reply:
         await send({"type": "http.response.body", "body": body})
 
 
-def answer(status: int, value: Any, headers: Sequence[tuple[str, str]] = ()) -> Reply:  # noqa: ANN401
+def answer(status: int, value: Any, headers: Sequence[tuple[str, str]] = ()) -> Reply:
     """An answer with a JSON body."""
     return Reply(status, msgspec.json.encode(value), "application/json", headers)
 

@@ -53,7 +53,7 @@ class Options:
         user: The administrator's name, committer of what is done with that key.
         s3: Where the S3 blockstore is.
         quickstart: Seed the repository `quickstart`.
-        hook_variables_prefix: Webhooks may expand `{{ ENV.X }}` only for variables that begin so; "" for none.
+        hook_variables_prefix: Hooks expand `{{ ENV.X }}` for variables that begin so; "" for none.
         presign_expiry_s: How long pre-signed links hold.
         max_json_bytes: Largest JSON body that is read.
         max_object_bytes: Largest object that is taken through the server.
@@ -131,7 +131,7 @@ def _s3(env: Mapping[str, str], *, required: bool) -> S3Options:
     if required and not (found.access_key_id and found.secret_access_key):
         raise OptionsError(
             "The S3 blockstore has no keys",
-            remedy="Set HEADRACE_S3_ACCESS_KEY_ID and HEADRACE_S3_SECRET_ACCESS_KEY, or use --blockstore local.",
+            remedy="Set HEADRACE_S3_ACCESS_KEY_ID and HEADRACE_S3_SECRET_ACCESS_KEY, or --blockstore local.",
         )
     return found
 

@@ -105,7 +105,7 @@ class LocalStore:
             raise BytesMissing("No data")
         return self._blob(path, key=path.name)
 
-    def walk(self, uri: str) -> Iterator[Blob]:
+    def walk(self, uri: str, *, checksums: bool = True) -> Iterator[Blob]:
         """See `Blockstore`."""
         folder = uri.removeprefix(SCHEME).rpartition("/")[0]
         start = self.path_of(SCHEME + folder) if folder.strip("/") else self.root
@@ -113,7 +113,7 @@ class LocalStore:
         for path in _files(start):
             key = path.relative_to(start).as_posix()
             if key.startswith(wanted) and not key.startswith(UNFINISHED):
-                yield self._blob(path, key)
+                yield self._blob(path, key, checksums=checksums)
 
     def delete(self, uris: Iterable[str]) -> int:
         """See `Blockstore`."""
@@ -127,14 +127,10 @@ class LocalStore:
         """A local folder has no pre-signed links."""
         raise NotSupported(f"block adapter local has no pre-signed links: {uri} (write={write})")
 
-    def _blob(self, path: Path, key: str) -> Blob:
+    def _blob(self, path: Path, key: str, *, checksums: bool = True) -> Blob:
         facts = path.stat()
         uri = SCHEME + path.relative_to(self.root).as_posix()
-        digest = hashlib.md5(usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-        return Blob(uri, key, facts.st_size, digest.hexdigest(), int(facts.st_mtime))
+        return Blob(uri, key, facts.st_size, _md5(path) if checksums else "", int(facts.st_mtime))
 
 
 class LocalReader:
@@ -191,6 +187,14 @@ class LocalWriter:
         self._unfinished.unlink(missing_ok=True)
 
 
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _make_folders(folder: Path) -> None:
     if folder.is_dir():
         return
@@ -228,5 +232,3 @@ def _full_disk_told() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull("no space left in the local blockstore") from error
         raise StorageError(f"the local blockstore cannot be written: {error.strerror}") from error
-
-

@@ -1,33 +1,30 @@
 """Objects in S3, or whatever speaks its protocol, through one boto3 client."""
 
-import contextlib
-import hashlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from include.stack.lakefs.blockstore.store import (
-    Blob,
-    BytesMissing,
-    NamespaceInUse,
-    Reader,
-    StorageError,
-    StorageFull,
-    Written,
-    full_uri,
+from include.stack.lakefs.blockstore.s3_streams import (
+    MISSING,
+    SCHEME,
+    EmptyReader,
+    S3Reader,
+    S3Writer,
+    error_code,
+    errors_told,
+    split,
 )
-from include.stack.lakefs.model import Invalid
+from include.stack.lakefs.blockstore.store import Blob, NamespaceInUse, Reader, StorageError, full_uri
 from include.stack.lakefs.options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-SCHEME = "s3://"
 MARKER = "_lakefs/dummy"
-PART_BYTES = 8 * 2**20
-MISSING = frozenset({"NoSuchKey", "404", "NotFound", "NoSuchBucket"})
+MARKER_TEXT = b"this namespace belongs to a lakeFS repository"
 
 
 class S3Store:
@@ -86,18 +83,20 @@ class S3Store:
     def claim_namespace(self, namespace: str) -> None:
         """See `Blockstore`."""
         bucket, key = split(full_uri(namespace, MARKER))
-        with _errors_told():
+        with errors_told():
             self._make_own_bucket(bucket)
             try:
                 self.client.head_object(Bucket=bucket, Key=key)
             except self.client.exceptions.ClientError as error:
-                if _code(error) not in MISSING:
+                if error_code(error) not in MISSING:
                     raise
             else:
                 raise NamespaceInUse(
                     f"found lakeFS objects in the storage namespace({namespace}) key({MARKER})"
                 )
-            self.client.put_object(Bucket=bucket, Key=key, Body=b"this namespace belongs to a lakeFS repository")
+            self.client.put_object(
+                Bucket=bucket, Key=key, Body=b"this namespace belongs to a lakeFS repository"
+            )
 
     def _make_own_bucket(self, bucket: str) -> None:
         if bucket != self._own_bucket:
@@ -105,7 +104,7 @@ class S3Store:
         try:
             self.client.head_bucket(Bucket=bucket)
         except self.client.exceptions.ClientError as error:
-            if _code(error) not in MISSING:
+            if error_code(error) not in MISSING:
                 raise
             self.client.create_bucket(Bucket=bucket)
 
@@ -130,14 +129,14 @@ class S3Store:
         bucket, key = split(uri)
         if size == 0:
             return EmptyReader()
-        with _errors_told():
+        with errors_told():
             found = self.client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{start + size - 1}")
         return S3Reader(found["Body"])
 
     def stat(self, uri: str) -> Blob:
         """See `Blockstore`."""
         bucket, key = split(uri)
-        with _errors_told():
+        with errors_told():
             found = self.client.head_object(Bucket=bucket, Key=key)
         return Blob(
             uri,
@@ -148,12 +147,14 @@ class S3Store:
             found.get("StorageClass", "STANDARD"),
         )
 
-    def walk(self, uri: str) -> Iterator[Blob]:
+    def walk(self, uri: str, *, checksums: bool = True) -> Iterator[Blob]:  # noqa: ARG002
         """See `Blockstore`."""
         bucket, prefix = split(uri, empty_key=True)
         cut = prefix.rfind("/") + 1
-        with _errors_told():
-            for listing in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        with errors_told():
+            for listing in self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix
+            ):
                 for found in listing.get("Contents", ()):
                     key = found["Key"]
                     yield Blob(
@@ -181,7 +182,7 @@ class S3Store:
         return handled
 
     def _delete_keys(self, bucket: str, keys: list[str]) -> None:
-        with _errors_told():
+        with errors_told():
             answer = self.client.delete_objects(
                 Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
@@ -202,7 +203,7 @@ class S3Store:
     def create_upload(self, uri: str) -> str:
         """See `MultipartStore`."""
         bucket, key = split(uri)
-        with _errors_told():
+        with errors_told():
             return self.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
 
     def presign_part(self, uri: str, upload_id: str, number: int) -> str:
@@ -221,7 +222,7 @@ class S3Store:
         asked: dict[str, Any] = {"CopySource": {"Bucket": source_bucket, "Key": source_key}}
         if span:
             asked["CopySourceRange"] = span
-        with _errors_told():
+        with errors_told():
             copied = self.client.upload_part_copy(
                 Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, **asked
             )
@@ -230,8 +231,8 @@ class S3Store:
     def complete_upload(self, uri: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> Blob:
         """See `MultipartStore`."""
         bucket, key = split(uri)
-        listed = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
-        with _errors_told():
+        listed: list[CompletedPartTypeDef] = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
+        with errors_told():
             self.client.complete_multipart_upload(
                 Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
             )
@@ -240,125 +241,5 @@ class S3Store:
     def abort_upload(self, uri: str, upload_id: str) -> None:
         """See `MultipartStore`."""
         bucket, key = split(uri)
-        with _errors_told():
+        with errors_told():
             self.client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
-
-
-class S3Reader:
-    """Reads the body of an answer."""
-
-    def __init__(self, body: Any) -> None:  # noqa: ANN401
-        self._body = body
-
-    def read(self, size: int) -> bytes:
-        """See `Reader`."""
-        with _errors_told():
-            data: bytes = self._body.read(size)
-        return data
-
-    def close(self) -> None:
-        """See `Reader`."""
-        self._body.close()
-
-
-class EmptyReader:
-    """Reads an empty object, for which S3 refuses every range."""
-
-    def read(self, size: int) -> bytes:  # noqa: ARG002
-        """See `Reader`."""
-        return b""
-
-    def close(self) -> None:
-        """See `Reader`."""
-
-
-class S3Writer:
-    """Uploads in one request, or in parts once there is more than fits into one part."""
-
-    def __init__(self, client: "S3Client", bucket: str, key: str) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._key = key
-        self._waiting = bytearray()
-        self._digest = hashlib.md5(usedforsecurity=False)
-        self._size_bytes = 0
-        self._upload_id = ""
-        self._parts: list[dict[str, Any]] = []
-
-    def write(self, data: bytes) -> None:
-        """See `Writer`."""
-        self._digest.update(data)
-        self._size_bytes += len(data)
-        self._waiting += data
-        while len(self._waiting) > PART_BYTES:
-            self._send_part(bytes(self._waiting[:PART_BYTES]))
-            del self._waiting[:PART_BYTES]
-
-    def _send_part(self, data: bytes) -> None:
-        where = {"Bucket": self._bucket, "Key": self._key}
-        with _errors_told():
-            if not self._upload_id:
-                self._upload_id = self._client.create_multipart_upload(**where)["UploadId"]
-            number = len(self._parts) + 1
-            sent = self._client.upload_part(**where, UploadId=self._upload_id, PartNumber=number, Body=data)
-        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-
-    def finish(self) -> Written:
-        """See `Writer`."""
-        where = {"Bucket": self._bucket, "Key": self._key}
-        if not self._upload_id:
-            with _errors_told():
-                self._client.put_object(**where, Body=bytes(self._waiting))
-        else:
-            self._send_part(bytes(self._waiting))
-            with _errors_told():
-                self._client.complete_multipart_upload(
-                    **where, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
-                )
-        return Written(self._digest.hexdigest(), self._size_bytes)
-
-    def abort(self) -> None:
-        """See `Writer`."""
-        self._waiting.clear()
-        if self._upload_id:
-            with _errors_told():
-                self._client.abort_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
-                )
-
-
-def split(uri: str, *, empty_key: bool = False) -> tuple[str, str]:
-    """Bucket and key of an address.
-
-    Raises:
-        Invalid: It is not `s3://bucket/key`.
-    """
-    rest = uri.removeprefix(SCHEME)
-    bucket, _, key = rest.partition("/")
-    if rest == uri or not bucket or not (key or empty_key) or "\0" in key:
-        raise Invalid(f"physical address is not valid for block adapter: s3: {uri}")
-    return bucket, key
-
-
-def _code(error: Any) -> str:  # noqa: ANN401
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextlib.contextmanager
-def _errors_told() -> Iterator[None]:
-    """Tell errors of S3 in our own types, without keys or signatures."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code = _code(error)
-        if code in MISSING:
-            raise BytesMissing("No data") from error
-        if code in ("NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidArgument"):
-            raise Invalid(f"S3 refuses: {code}") from error
-        if "full" in str(error).lower() or code in ("InsufficientStorage", "XMinioStorageFull"):
-            raise StorageFull("no space left in the S3 blockstore") from error
-        raise StorageError(f"the S3 blockstore refuses: {code}") from error
-    except BotoCoreError as error:
-        raise StorageError(f"the S3 blockstore cannot be reached: {type(error).__name__}") from error

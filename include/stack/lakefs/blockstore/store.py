@@ -138,8 +138,11 @@ class Blockstore(Protocol):
             BytesMissing: Nothing is there.
         """
 
-    def walk(self, uri: str) -> Iterator[Blob]:
-        """All objects whose address begins so, in order; keys relative to the last `/` of `uri`."""
+    def walk(self, uri: str, *, checksums: bool = True) -> Iterator[Blob]:
+        """All objects whose address begins so, in order; keys relative to the last `/` of `uri`.
+
+        Without `checksums` they may be empty, where finding them out would read the bytes.
+        """
 
     def delete(self, uris: Iterable[str]) -> int:
         """Delete objects; absent ones are passed over. Returns how many addresses were handled."""
