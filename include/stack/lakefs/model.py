@@ -3,7 +3,6 @@
 The words are lakeFS's own. The engine raises these errors with the messages that lakeFS clients
 know; the HTTP layer answers `error.status` with `{"message": error.message}`.
 """
-# ruff: noqa: N818  (the errors carry the names of what lakeFS reports: NotFound, NoChanges, DirtyBranch)
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -95,6 +94,7 @@ class Commit(msgspec.Struct, frozen=True):
         metadata: The user's own key-value pairs.
         generation: 1 + the largest generation among the parents; the initial commit has 1.
         version: Format of the record, 1.
+        creation_nanosecond: Of the second, 0 to 999,999,999; orders a log, and is not part of the id.
     """
 
     id: str
@@ -106,6 +106,7 @@ class Commit(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = {}
     generation: int = 1
     version: int = 1
+    creation_nanosecond: int = 0
 
 
 class Resolved(msgspec.Struct, frozen=True):

@@ -6,16 +6,16 @@ not what is stored. Everything lives in one SQLite file (`store`); each move of 
 transaction with a compare-and-set, and what was acknowledged is on disk.
 """
 
-from include.stack.lakefs.engine.commits import Commits
 from include.stack.lakefs.engine.diffs import Diffs
-from include.stack.lakefs.engine.merges import Merges
+from include.stack.lakefs.engine.history import History
+from include.stack.lakefs.engine.imports import Imports
 from include.stack.lakefs.engine.objects import Objects
 from include.stack.lakefs.engine.refs import Refs
 from include.stack.lakefs.engine.repositories import Repositories
 from include.stack.lakefs.engine.retention import Retention
 
 
-class Engine(Repositories, Refs, Objects, Commits, Diffs, Merges, Retention):
+class Engine(Repositories, Refs, Objects, Diffs, History, Imports, Retention):
     """The whole store; thread-safe and synchronous.
 
     Reads run in parallel, each on a consistent snapshot. Writes of all threads are grouped into

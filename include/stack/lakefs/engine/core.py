@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +41,7 @@ class Core:
         self._store = Store(data_dir / "metadata.db")
         self._chunks = Chunks(cache_bytes)
         self._commits: Cache[Commit] = Cache(_COMMIT_CACHE_BYTES)
+        self._queues: dict[tuple[str, str], threading.Lock] = {}
 
     def close(self) -> None:
         """Close the store after the write under way; the engine is of no use afterwards."""

@@ -93,13 +93,12 @@ class Diffs(Core):
         source = self._resolve_commit(tx, number, right)
         destination = self._resolve_commit(tx, number, left)
         base = merge_base(source, destination, self._finder(tx, number))
-        trees = [
-            self._tree(tx, number, side.meta_range_id if side else EMPTY)
-            for side in (destination, source, base)
-        ]
+        theirs = self._tree(tx, number, source.meta_range_id)
+        ours = self._tree(tx, number, destination.meta_range_id)
+        origin = self._tree(tx, number, base.meta_range_id if base else EMPTY)
 
         def scan(start: str) -> Iterator[Change]:
-            for difference, conflicts in merge_differences(*trees, start=start):
+            for difference, conflicts in merge_differences(ours, theirs, origin, start):
                 yield difference.change("conflict" if conflicts else None)
 
         return scan

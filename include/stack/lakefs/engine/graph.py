@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from include.stack.lakefs.engine.ranges import encoder
@@ -18,7 +19,7 @@ def new_commit(
     committer: str,
     message: str,
     metadata: Mapping[str, str],
-    date: int,
+    date: int | None = None,
 ) -> Commit:
     """Return the commit record with its id, the hash of all the rest.
 
@@ -28,13 +29,23 @@ def new_commit(
         committer: Name of the user.
         message: Commit message.
         metadata: The user's key-value pairs.
-        date: Unix time in seconds.
+        date: Unix time in seconds; None is now.
     """
     generation = 1 + max((parent.generation for parent in parents), default=0)
     ids = tuple(parent.id for parent in parents)
-    content = (committer, message, meta_range_id, date, dict(metadata), ids, generation)
-    commit_id = hashlib.sha256(encoder.encode(content)).hexdigest()
-    return Commit(commit_id, ids, committer, message, date, meta_range_id, dict(metadata), generation)
+    seconds, nanosecond = divmod(time.time_ns(), 10**9) if date is None else (date, 0)
+    content = (committer, message, meta_range_id, seconds, dict(metadata), ids, generation)
+    return Commit(
+        id=hashlib.sha256(encoder.encode(content)).hexdigest(),
+        parents=ids,
+        committer=committer,
+        message=message,
+        creation_date=seconds,
+        meta_range_id=meta_range_id,
+        metadata=dict(metadata),
+        generation=generation,
+        creation_nanosecond=nanosecond,
+    )
 
 
 def walk(
@@ -69,7 +80,7 @@ class _NewestFirst:
 
     def __init__(self, commit: Commit) -> None:
         self.commit = commit
-        self.key = (commit.creation_date, commit.id)
+        self.key = (commit.creation_date, commit.creation_nanosecond, commit.id)
 
     def __lt__(self, other: "_NewestFirst") -> bool:
         return self.key > other.key

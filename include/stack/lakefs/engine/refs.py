@@ -112,8 +112,10 @@ class Refs(Core):
     def set_branch(self, repository: str, name: str, target: str, *, force: bool = False) -> Ref:
         """Move the branch to the commit that `target` resolves to: a hard reset.
 
+        As in lakeFS, staged changes stay, upon the new head; only a commit under way stands against it.
+
         Raises:
-            DirtyBranch: It has uncommitted changes.
+            DirtyBranch: A commit is under way on it, or was refused by a hook.
             NotFound: Branch or target do not exist.
             Protected: A rule blocks commits on it.
         """

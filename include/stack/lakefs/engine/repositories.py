@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import time
 from collections.abc import Mapping
 
 import msgspec
@@ -43,9 +42,9 @@ class Repositories(Core):
         """
         names.check_repository(repository)
         names.check_branch(default_branch)
-        now = int(time.time())
+        first = new_commit((), EMPTY, committer="", message="Repository created", metadata={})
+        now = first.creation_date
         record = Repository(repository, storage_namespace, default_branch, now, read_only)
-        first = new_commit((), EMPTY, committer="", message="Repository created", metadata={}, date=now)
 
         def create(tx: Transaction) -> Repository:
             if tx.execute("SELECT 1 FROM repositories WHERE id = ?", (repository,)).fetchone():
