@@ -75,8 +75,8 @@ def main() -> int:
     raise_loopback()
     if not is_free(PORT):
         sys.exit(
-            f"Port {PORT} is taken ({holder(PORT) or 'unknown program'}), and lakefs-spec's tests know no other. "
-            "Stop that program, or allow `unshare`, which gives the tests a network of their own."
+            f"Port {PORT} is taken ({holder(PORT) or 'unknown program'}) and the suite knows no other: "
+            "stop that program, or allow `unshare`, which gives the tests a network of their own."
         )
     with lake(given.blockstore, given.work):
         return run_suite(given.suite, given.work / "home", given.junit)
