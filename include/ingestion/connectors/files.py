@@ -88,7 +88,7 @@ class FileStore:
     def _version(self, path: str) -> str:
         if isinstance(self._filesystem, ArrowFSWrapper):
             with self._filesystem.fs.open_input_stream(path) as stream:
-                tag = {key.lower(): value for key, value in stream.metadata().items()}[b"etag"]
+                tag = {key.lower(): value for key, value in stream.metadata().items()}["etag"]
             return str(tag.decode()).strip('"')
         return str(self._filesystem.ukey(path))
 
