@@ -1,0 +1,1 @@
+"""Fitting: a pinned training set in, a model bundle out."""
