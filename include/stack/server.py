@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -78,14 +79,14 @@ def inherited_environment() -> dict[str, str]:
 
 
 def make_folder(folder: Path, user: str | None = None) -> None:
-    """Make `folder` with mode 0700 and give it to `user`.
+    """Make `folder` with mode 0700 and give it to `user`; others may pass through where they could before.
 
     Raises:
         StackError: It cannot be made or written (permission, disk full).
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700 | (folder.stat().st_mode & stat.S_IXOTH))
         if user is not None:
             entry = pwd.getpwnam(user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)

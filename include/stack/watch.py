@@ -1,0 +1,74 @@
+"""The health watcher: kills a server that is alive but does not answer; the supervisor restarts it."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from include.stack import inventory
+from include.stack.server import Server
+from include.stack.state import load
+from include.stack.supervisor import ProcessState, Supervisor
+
+INTERVAL_S = 3.0
+# Three in a row and not one: a server may be busy for a moment. With the checks' own limit that is some 15 s.
+MISSES = 3
+# Recovery after a power cut may take its time before the first answer.
+FIRST_ANSWER_S = 300.0
+
+
+@dataclass
+class Watch:
+    """What is known of one process of one server; a new pid starts anew."""
+
+    pid: int
+    since: float = field(default_factory=time.monotonic)
+    answered: bool = False
+    misses: int = 0
+
+    def hangs(self, answers: bool, now: float) -> bool:
+        """Take in the newest check and say whether the process is to be killed."""
+        if answers:
+            self.answered, self.misses = True, 0
+            return False
+        self.misses += 1
+        return self.misses >= MISSES if self.answered else now - self.since > FIRST_ANSWER_S
+
+
+def look(
+    servers: Mapping[str, Server], states: Mapping[str, ProcessState], watches: dict[str, Watch]
+) -> None:
+    """Check every running server once and kill the group of each that hangs."""
+    for name, server in servers.items():
+        process = states.get(name)
+        if process is None or process.state not in ("RUNNING", "STARTING") or not process.pid:
+            watches.pop(name, None)
+            continue
+        if name not in watches or watches[name].pid != process.pid:
+            watches[name] = Watch(process.pid)
+        if watches[name].hangs(server.health(), time.monotonic()):
+            del watches[name]
+            sys.stderr.write(f"{name} (pid {process.pid}) is alive and does not answer: killing it\n")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def main(home: Path) -> None:
+    """Watch the stack of `home` until stopped, or until its supervisor is gone."""
+    state = load(home)
+    if state is None:
+        raise SystemExit(f"There is no stack in {home}.")
+    supervisor, servers = Supervisor(state), inventory.servers(state)
+    watches: dict[str, Watch] = {}
+    parent = os.getppid()
+    while os.getppid() == parent:
+        look(servers, supervisor.states(), watches)
+        time.sleep(INTERVAL_S)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
