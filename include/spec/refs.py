@@ -116,3 +116,60 @@ class Refused:
     commit: CommitRef
     verdict: Verdict
     refused_at_s: int
+
+
+@dataclass(frozen=True)
+class Landed:
+    """One table as a run landed it on its draft.
+
+    Args:
+        table: Lake path, such as `raw/retail/transactions`.
+        rows: Rows of the whole snapshot.
+        size_bytes: Of its Parquet files.
+        files: How many they are.
+        changed: Whether it differs from the snapshot that main held; if not, nothing was written.
+        seconds: From the first read to the last byte on the draft.
+        position: How far the source was read, for the watermark.
+    """
+
+    table: str
+    rows: int
+    size_bytes: int
+    files: int
+    changed: bool
+    seconds: float
+    position: Position
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What one task landed: all tables that are read together.
+
+    Args:
+        source: Name of the source.
+        origin: What was read: a database, or a folder of files.
+        tables: In order of declaration.
+        seconds: Of the whole task's work.
+        peak_memory_bytes: Highest resident memory of the process.
+    """
+
+    source: str
+    origin: str
+    tables: tuple[Landed, ...]
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the gates decided on a draft, and what deciding took.
+
+    Args:
+        verdict: The decision.
+        seconds: Of reading and checking.
+        peak_memory_bytes: Highest resident memory of the process.
+    """
+
+    verdict: Verdict
+    seconds: float
+    peak_memory_bytes: int

@@ -52,14 +52,16 @@ class FileStore:
             self._filesystem, self._root = ArrowFSWrapper(_s3(settings)), place
             self._shown = f"s3://{place}"
 
+    def shown(self, read: Files) -> str:
+        """The pattern with its bucket, for people."""
+        return f"{self._shown}/{read.pattern}"
+
     def matching(self, read: Files) -> tuple[File, ...]:
         """The files of a pattern, in order of their names."""
         try:
             found = self._filesystem.glob(f"{self._root}/{read.pattern}", detail=True)
         except OSError as error:
-            raise contracts.violated(
-                f"{self._shown}/{read.pattern}", f"cannot be listed: {_first_line(error)}"
-            ) from error
+            raise contracts.violated(self.shown(read), f"cannot be listed: {_first_line(error)}") from error
         return tuple(self._file(path, found[path]) for path in sorted(found) if found[path]["type"] == "file")
 
     def read(self, table: Table, file: File) -> Iterator[pa.RecordBatch]:
