@@ -13,15 +13,19 @@ from include.lake.checkout import Checkout, checkout
 from include.lake.connection import Lake
 from include.lake.drafts import commit_draft, discard, open_draft, refuse
 from include.lake.publish import merge_draft, publish
+from include.lake.retention import Collected, collect_drafts, refused
 from include.lake.runs import find_published
-from include.lake.upload import Uploaded, upload
+from include.lake.upload import Parting, Uploaded, upload
 from include.lake.watermark import read_watermark, write_watermark
 
 __all__ = [
     "Checkout",
+    "Collected",
     "Lake",
+    "Parting",
     "Uploaded",
     "checkout",
+    "collect_drafts",
     "commit_draft",
     "discard",
     "find_published",
@@ -30,6 +34,7 @@ __all__ = [
     "publish",
     "read_watermark",
     "refuse",
+    "refused",
     "upload",
     "write_watermark",
 ]

@@ -1,7 +1,5 @@
 """What can go wrong with the lake, each with its remedy."""
 
-# ruff: noqa: N818  (errors are named for what happened, as the whole project names them)
-
 from include.spec.errors import HeadraceError
 
 

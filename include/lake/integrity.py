@@ -152,6 +152,6 @@ def _same(stat: ObjectStat, proof: Proof, recorded: str, got: str) -> Proof:
 def _corrupt(stat: ObjectStat, cause: str) -> CorruptObject:
     return CorruptObject(
         f"the bytes of an object are not those that the lake records: {cause}",
-        remedy="Read it again; if it stays so, restore the object or revert the commit that added it.",
+        remedy="Was it written while it was read? If not: restore it, or revert the commit that added it.",
         path=stat.path,
     )

@@ -46,7 +46,7 @@ class Patience:
         )
 
 
-class TransientAnswer(Exception):  # noqa: N818  (it is about an answer; it never leaves this room)
+class TransientAnswer(Exception):
     """An answer that a later try may not get.
 
     Args:

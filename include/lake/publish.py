@@ -1,6 +1,6 @@
 """Write-audit-publish: the one way anything reaches main.
 
-As separate tasks: `open_draft`, then `upload` and `write_watermark`, an audit of `checkout(lake, draft)`, then
+As separate tasks: `open_draft`, then `upload` and `write_watermark`, an audit of `checkout(lake, draft)`, and
 `commit_draft` and `merge_draft`, or `refuse`. As one call: `publish`.
 """
 

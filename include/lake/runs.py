@@ -104,6 +104,15 @@ def find_published(lake: Lake, run_id: str, station: str) -> Published | None:
     return None if merge is None else finish(lake, head.record, merge)
 
 
+def is_published(lake: Lake, head: DraftHead) -> bool:
+    """Whether the run of a draft is done; changes nothing."""
+    try:
+        lake.resolve(published_tag(head.record.station, head.record.run_id))
+    except UnknownRef:
+        return head.record.kind == "passed" and merged(lake, head) is not None
+    return True
+
+
 def merged(lake: Lake, head: DraftHead) -> str | None:
     """The commit of main that a draft was merged as; None if it was not.
 

@@ -53,7 +53,7 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class Parting:
-    """When a file travels in parts: above `threshold_bytes`; in parts of `part_bytes`, for S3 at least 5 MiB."""
+    """Above `threshold_bytes` a file travels in parts of `part_bytes`, which is 5 MiB at least for S3."""
 
     threshold_bytes: int = 64 << 20
     part_bytes: int = 16 << 20

@@ -1,0 +1,219 @@
+"""A bounded local store of file contents, shared by all processes of a state folder.
+
+    objects/<xx>/<sha256>   a content, read-only; its modification time is MARK, so a later write shows
+    index/<xx>/<key>        a link whose target is the SHA-256 of an object that only its checksum names
+    leases/<id>/            a live checkout: `lease`, locked by its process, and `files/`, its folder
+    parts/                  downloads on their way
+    locks/                  one per stripe of contents, and `plan`, which guards room, leases and eviction
+
+Checkouts are hard links to contents. That makes eviction safe without any agreement between processes: a
+content that a checkout uses has a link count above one and is passed over, and were it deleted at that very
+moment, the checkout would keep its link. What leases add is room: what live checkouts still have to fetch
+counts as used. A process that dies loses its lease with its file lock; the next checkout clears it away.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+from include.lake.errors import CacheFull, DiskFull
+from include.lake.integrity import known_sha256, sha256_file
+from include.lake.leases import Lease, live_leases
+from include.lake.objects import ObjectStat
+
+MARK_NS = 946_684_800 * 10**9  # 2000-01-01, which no write of today leaves behind
+READ_ONLY = 0o444
+DISK_RESERVE_BYTES = 64 << 20
+OLDEST_PART_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Content:
+    """A cached content as the disk shows it."""
+
+    path: Path
+    size_bytes: int
+    used_ns: int
+    linked: bool
+
+
+class Cache:
+    """The contents under one folder, at most `size_bytes` of them.
+
+    Args:
+        folder: Where; one file system, or hard links do not work.
+        size_bytes: The bound. What live checkouts use is never evicted for it.
+    """
+
+    def __init__(self, folder: Path, size_bytes: int) -> None:
+        self.folder = folder
+        self.size_bytes = size_bytes
+        for name in ("objects", "index", "leases", "parts", "locks"):
+            (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def key(self, stat: ObjectStat, repository: str) -> str:
+        """What names the content of an object: its SHA-256 where that is known, else its checksum."""
+        known = known_sha256(stat.metadata)
+        if known is not None:
+            return known
+        # The metadata does not count: the same bytes, linked twice, are one content.
+        identity = f"{repository}\0{stat.checksum}\0{stat.size_bytes}".encode()
+        key = "etag-" + sha256(identity).hexdigest()
+        return self._indexed(key) or key
+
+    def lease(self, wanted: Mapping[str, int]) -> Lease:
+        """Make room for contents, by key and size, and a folder for a checkout of them.
+
+        Raises:
+            CacheFull: They do not fit beside what live checkouts use.
+            DiskFull: The disk has no room for what is missing.
+        """
+        with self._locked("plan"):
+            others = live_leases(self.folder / "leases")
+            self._clear_parts()
+            missing = {key: size for key, size in wanted.items() if not self.path(key).exists()}
+            if missing:
+                self._make_room(wanted, missing, others)
+            return Lease(self.folder / "leases" / uuid4().hex, wanted)
+
+    def path(self, key: str) -> Path:
+        """Where the content of a key is, if it is there."""
+        return self.folder / "objects" / key[-2:] / key
+
+    def place(
+        self, stat: ObjectStat, key: str, target: Path, fetch: Callable[[Path], str], *, deep: bool
+    ) -> bool:
+        """Link the content of an object to `target`, fetched if need be; whether it was.
+
+        Args:
+            stat: The object.
+            key: As `key` gave it.
+            target: A path that does not exist, on the file system of the cache.
+            fetch: Writes the object to a file, proves it, and returns its SHA-256.
+            deep: Hash what is cached instead of trusting its size and modification time.
+        """
+        if self._link(stat, key, target, deep=deep):
+            return False
+        with self._locked(sha256(key.encode()).hexdigest()[:2]):  # others wait for this download
+            key = self._indexed(key) or key
+            if self._link(stat, key, target, deep=False):
+                return False
+            part = self.folder / "parts" / uuid4().hex
+            try:
+                content = fetch(part)
+                self._adopt(part, content, target)
+            finally:
+                part.unlink(missing_ok=True)
+            if key != content:
+                self._index(key, content)
+        return True
+
+    def contents(self) -> Iterator[Content]:
+        """What is cached now."""
+        for path in (self.folder / "objects").glob("??/*"):
+            with suppress(FileNotFoundError):  # evicted meanwhile
+                stat = path.stat()
+                yield Content(path, stat.st_size, stat.st_atime_ns, stat.st_nlink > 1)
+
+    def _make_room(
+        self, wanted: Mapping[str, int], missing: Mapping[str, int], others: Mapping[str, int]
+    ) -> None:
+        claimed = {self._indexed(key) or key: size for key, size in others.items()} | dict(wanted)
+        contents = sorted(self.contents(), key=lambda content: content.used_ns)
+        present = {content.path.name for content in contents}
+        coming = sum(size for key, size in claimed.items() if key not in present)
+        used = sum(content.size_bytes for content in contents) + coming
+        for content in contents:
+            if used <= self.size_bytes:
+                break
+            if not content.linked and content.path.name not in claimed:
+                content.path.unlink(missing_ok=True)
+                used -= content.size_bytes
+        if used > self.size_bytes:
+            raise CacheFull(
+                f"the checkout needs {sum(wanted.values())} bytes; with what other checkouts use the cache"
+                f" would hold {used}, and its bound is {self.size_bytes}",
+                remedy="Raise HEADRACE_CACHE_SIZE_BYTES, or close other checkouts.",
+                folder=self.folder,
+            )
+        free = shutil.disk_usage(self.folder).free
+        if coming + DISK_RESERVE_BYTES > free:
+            raise disk_full(self.folder, sum(missing.values()), free)
+
+    def _clear_parts(self) -> None:
+        """Delete the downloads of processes that died; none takes so long."""
+        oldest_s = time.time() - OLDEST_PART_S
+        for part in (self.folder / "parts").iterdir():
+            with suppress(FileNotFoundError):
+                if part.lstat().st_mtime < oldest_s:
+                    part.unlink()
+
+    def _link(self, stat: ObjectStat, key: str, target: Path, *, deep: bool) -> bool:
+        """Link a cached content if it is there and sound; what is not is deleted."""
+        path = self.path(key)
+        try:
+            if not _is_sound(path, stat.size_bytes, deep=deep):
+                path.unlink(missing_ok=True)
+                return False
+            os.utime(path, ns=(time.time_ns(), MARK_NS))
+            os.link(path, target)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _adopt(self, part: Path, content: str, target: Path) -> None:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the right size and zeros
+        part.chmod(READ_ONLY)
+        os.utime(part, ns=(time.time_ns(), MARK_NS))
+        os.link(part, target)  # before it is in the cache: so it cannot be evicted in between
+        path = self.path(content)
+        path.parent.mkdir(exist_ok=True)
+        part.rename(path)
+
+    def _index_path(self, key: str) -> Path:
+        return self.folder / "index" / key[-2:] / key
+
+    def _indexed(self, key: str) -> str | None:
+        try:
+            return str(self._index_path(key).readlink())
+        except OSError:
+            return None
+
+    def _index(self, key: str, content: str) -> None:
+        path = self._index_path(key)
+        path.parent.mkdir(exist_ok=True)
+        fresh = self.folder / "parts" / uuid4().hex
+        fresh.symlink_to(content)
+        fresh.rename(path)
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        with (self.folder / "locks" / name).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def disk_full(folder: Path, needed_bytes: int, free_bytes: int) -> DiskFull:
+    """The error for a disk without room."""
+    return DiskFull(
+        f"the disk has no room: {needed_bytes} bytes are to be fetched, {free_bytes} are free",
+        remedy="Free some, or set HEADRACE_HOME to a larger disk; nothing half-written is left.",
+        folder=folder,
+    )
+
+
+def _is_sound(path: Path, size_bytes: int, *, deep: bool) -> bool:
+    stat = path.stat()
+    if stat.st_size != size_bytes:
+        return False
+    if stat.st_mtime_ns == MARK_NS and not deep:
+        return True
+    return sha256_file(path) == path.name
