@@ -105,12 +105,12 @@ class Hooked:
 
     def check(self, prepared: Prepared) -> None:
         """Run the pre-hooks; the engine calls it between prepare and apply."""
-        source = self._branch
-        actions_ref = prepared.commit.id
+        source = actions_ref = self._branch
         if self._event == "merge":
             parents = prepared.commit.parents
-            source = parents[1] if len(parents) > 1 else self._source(prepared)
-            actions_ref = source
+            source = actions_ref = parents[1] if len(parents) > 1 else self._source(prepared)
+        elif self._event != "commit":
+            actions_ref = prepared.expected_head
         self._run_id = self._service.runner.before(
             Event(
                 f"pre-{self._event}",
@@ -123,7 +123,7 @@ class Hooked:
         )
 
     def _source(self, prepared: Prepared) -> str:
-        return self._service.commit_at(self._repository, prepared.source_ref) or prepared.commit.id
+        return self._service.commit_at(self._repository, prepared.source_ref) or prepared.expected_head
 
     def made(self, commit: Commit) -> Commit:
         """Record the commit with its run and start the post-hooks; returns the commit."""

@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
         type: Such as `pre-commit`.
         repository: Repository id.
         branch: The branch it happens to; "" for tags.
-        actions_ref: Commit whose action files count.
+        actions_ref: Ref whose action files count; of a commit to be, the branch with what is staged on it.
         source_ref: What lakeFS calls the source ref of the event.
         commit: The record as it will be or is; None where the event makes none.
         commit_id: Its id once it exists.
@@ -112,8 +112,8 @@ class Runner:
         actions = self._actions(event.repository, event.actions_ref)
         return [action for action in actions if action.fits(event.type, event.branch)]
 
-    def _actions(self, repository: str, commit_id: str) -> list[Action]:
-        files = self._engine.list_entries(repository, commit_id, prefix=FOLDER, amount=1000).results
+    def _actions(self, repository: str, ref: str) -> list[Action]:
+        files = self._engine.list_entries(repository, ref, prefix=FOLDER, amount=1000).results
         entries = [
             file for file in files if isinstance(file, Entry) and file.path.endswith((".yaml", ".yml"))
         ]
