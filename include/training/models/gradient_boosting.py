@@ -33,7 +33,7 @@ def fit(config: GradientBoosting, data: TrainingData, folder: Path, report: Repo
         evals=matrices,
         verbose_eval=False,
         callbacks=[
-            xgboost.callback.EarlyStopping(config.early_stopping, metric_name=metric, save_best=True),
+            xgboost.callback.EarlyStopping(rounds=config.early_stopping, metric_name=metric, save_best=True),
             _reporter(metric, report),
         ],
     )

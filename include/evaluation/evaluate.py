@@ -1,0 +1,108 @@
+"""Everything that is said of one model on one set of rows: metrics with intervals, slices, curves."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from include.evaluation.bootstrap import Interval, interval
+from include.evaluation.metrics import METRIC, Curves, Floats, calibration_error, curves, no_skill
+from include.spec.product import METRICS_OF, Gate, Metric
+
+INTERVAL_RESAMPLES = 300
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The primary metric where one column has one value.
+
+    Args:
+        column: Feature column.
+        value: Its value, as text.
+        rows: Rows of the slice.
+        metric: The primary metric there.
+        no_skill: What a constant guess reaches there.
+    """
+
+    column: str
+    value: str
+    rows: int
+    metric: float
+    no_skill: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on the rows it was given.
+
+    Args:
+        rows: How many rows.
+        base_rate: Mean of the label.
+        metrics: Each metric of the objective with its interval.
+        no_skill: The primary metric of a constant guess.
+        calibration_error: Expected calibration error; None for numbers.
+        slices: The primary metric by slice, largest slice first.
+        curves: Points to plot; None for numbers.
+    """
+
+    rows: int
+    base_rate: float
+    metrics: dict[Metric, Interval]
+    no_skill: float
+    calibration_error: float | None
+    slices: tuple[Slice, ...]
+    curves: Curves | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document kept with the model."""
+        return asdict(self)
+
+
+def evaluate(
+    gate: Gate,
+    objective: str,
+    rows: pa.Table,
+    truth: Floats,
+    scores: Floats,
+    entities: NDArray[np.int64],
+) -> Evaluation:
+    """Measures scores against the truth.
+
+    Args:
+        gate: Names the primary metric and the slices.
+        objective: `binary` or `regression`.
+        rows: [N] rows with the slices' columns.
+        truth: [N] outcomes.
+        scores: [N] predictions.
+        entities: [N] entity numbers, resampled as wholes.
+    """
+    metrics = {
+        name: interval(name, truth, scores, entities, resamples=INTERVAL_RESAMPLES)
+        for name in METRICS_OF[objective]
+    }
+    points = curves(truth, scores) if objective == "binary" else None
+    return Evaluation(
+        rows=len(truth),
+        base_rate=float(truth.mean()),
+        metrics=metrics,
+        no_skill=no_skill(gate.primary, truth),
+        calibration_error=calibration_error(points) if points else None,
+        slices=tuple(_slices(gate, gate.slices, rows, truth, scores)),
+        curves=points,
+    )
+
+
+def _slices(gate: Gate, columns: Sequence[str], rows: pa.Table, truth: Floats, scores: Floats) -> list[Slice]:
+    found = []
+    for column in columns:
+        values = rows[column].cast(pa.string())
+        for value in pc.unique(values).to_pylist():
+            chosen = np.asarray(pc.fill_null(pc.equal(values, value), value is None))
+            some, guessed = truth[chosen], scores[chosen]
+            metric = METRIC[gate.primary](some, guessed, np.ones_like(some))
+            found.append(Slice(column, str(value), len(some), metric, no_skill(gate.primary, some)))
+    return sorted(found, key=lambda part: (part.column, -part.rows, part.value))
