@@ -54,7 +54,7 @@ def _ranges_only_in(tree: Tree, other: Tree, start: str) -> Iterator[Range]:
     lines: list[Line] = [line for line in tree.metarange.lines[first:] if line.id not in shared]
     for line in lines:
         held = tree.load(line)
-        yield held.part(bisect.bisect_left(held.paths, start)) if line.first < start else held
+        yield held.part(held.index(start), len(held.paths)) if line.first < start else held
 
 
 def _split(held: Range | None, end: str) -> tuple[Range | None, Range | None]:
@@ -62,12 +62,12 @@ def _split(held: Range | None, end: str) -> tuple[Range | None, Range | None]:
     if held is None or held.paths[-1] <= end:
         return held, None
     at = bisect.bisect_right(held.paths, end)
-    return (held.part(0, at) if at else None), held.part(at)
+    return (held.part(0, at) if at else None), held.part(at, len(held.paths))
 
 
 def _compare(left: Range | None, right: Range | None) -> Iterator[Difference]:
-    before = dict(zip(left.paths, left.identities, strict=True)) if left else {}
-    after = dict(zip(right.paths, right.identities, strict=True)) if right else {}
+    before = left.identity_of() if left else {}
+    after = right.identity_of() if right else {}
     for path in sorted({path for path, _ in before.items() ^ after.items()}):
         yield Difference(path, left.find(path) if left else None, right.find(path) if right else None)
 

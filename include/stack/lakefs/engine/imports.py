@@ -5,8 +5,6 @@ import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import msgspec
-
 from include.stack.lakefs.engine import names
 from include.stack.lakefs.engine.commits import Check
 from include.stack.lakefs.engine.graph import new_commit
@@ -87,7 +85,7 @@ class _Sorted:
         """Yield them in order of path."""
         rows = self._connection.execute("SELECT path, identity, record FROM entries ORDER BY path")
         for path, identity, record in rows:
-            yield path, Row(path, identity, msgspec.Raw(record))
+            yield path, Row(path, identity, record)
 
 
 @contextlib.contextmanager
@@ -109,7 +107,7 @@ def _checked(entries: Iterable[Entry]) -> Iterator[tuple[str, bytes, bytes]]:
     for entry in entries:
         names.check_path(entry.path)
         row = row_of(entry)
-        yield row.path, row.identity, bytes(row.record)
+        yield row.path, row.identity, row.record
 
 
 def _replacing(tree: Tree, prefixes: Sequence[str], source: Iterator[Edit]) -> Iterator[Edit]:

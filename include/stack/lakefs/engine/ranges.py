@@ -10,15 +10,17 @@ Source: lakeFS, "Versioning internals": Graveler's ranges and metaranges.
 import bisect
 import hashlib
 import threading
-import zlib
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 import msgspec
 import zstandard
 
 from include.stack.lakefs.model import Entry, LakeError
 
+IDENTITY_BYTES = 16
 RANGE_MIN_COUNT = 128
 RANGE_MAX_COUNT = 4096
 _CUT_BELOW = 2**32 // 512  # one path in 512 ends a range: 640 entries on average
@@ -34,7 +36,7 @@ class Row(NamedTuple):
 
     path: str
     identity: bytes
-    record: msgspec.Raw
+    record: bytes
 
     def entry(self) -> Entry:
         """Decode the entry."""
@@ -45,37 +47,101 @@ Edit: TypeAlias = tuple[str, Row | None]
 """A path and what to put there, or None to delete it."""
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True):
-    """A stretch of entries in order of path; the columns have equal length, at least 1 when stored."""
+class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A stretch of at least one entry in order of path, as four columns.
 
-    paths: list[str]
-    identities: list[bytes]
-    records: list[msgspec.Raw]
+    No column but the paths has an object per entry, so that a range is quick to read and a cache full
+    of them is nothing to the garbage collector.
+
+    Args:
+        paths: The paths.
+        identities: What entries are compared by, `IDENTITY_BYTES` each.
+        lengths: Length of each record in bytes.
+        records: The encoded entries, one after the other.
+    """
+
+    paths: tuple[str, ...]
+    identities: bytes
+    lengths: tuple[int, ...]
+    records: bytes
+
+    def index(self, path: str, start: int = 0) -> int:
+        """Return where a path is or would be, at or after an index."""
+        return bisect.bisect_left(self.paths, path, start)
+
+    def identity(self, at: int) -> bytes:
+        """Return the identity at an index."""
+        return self.identities[at * IDENTITY_BYTES : (at + 1) * IDENTITY_BYTES]
 
     def find(self, path: str) -> Row | None:
         """Return the entry at a path."""
-        at = bisect.bisect_left(self.paths, path)
-        return self.row(at) if at < len(self.paths) and self.paths[at] == path else None
+        at = self.index(path)
+        if at == len(self.paths) or self.paths[at] != path:
+            return None
+        begin = sum(self.lengths[:at])
+        return Row(path, self.identity(at), self.records[begin : begin + self.lengths[at]])
 
-    def row(self, at: int) -> Row:
-        """Return the entry at an index."""
-        return Row(self.paths[at], self.identities[at], self.records[at])
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Yield the entries from an index on."""
+        begin = sum(self.lengths[:start])
+        for at in range(start, len(self.paths)):
+            end = begin + self.lengths[at]
+            yield Row(self.paths[at], self.identity(at), self.records[begin:end])
+            begin = end
+
+    def part(self, start: int, stop: int) -> "Range":
+        """Return the entries from one index up to another."""
+        begin = sum(self.lengths[:start])
+        lengths = self.lengths[start:stop]
+        identities = self.identities[start * IDENTITY_BYTES : stop * IDENTITY_BYTES]
+        return Range(self.paths[start:stop], identities, lengths, self.records[begin : begin + sum(lengths)])
+
+    def identity_of(self) -> dict[str, bytes]:
+        """Return all identities by path."""
+        return {path: self.identity(at) for at, path in enumerate(self.paths)}
+
+
+class Columns:
+    """A range being written: entries are added at its end and ranges taken from its front."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self._identities = bytearray()
+        self._lengths: list[int] = []
+        self._records = bytearray()
 
     def append(self, row: Row) -> None:
-        """Add an entry at the end, to a range being written."""
+        """Add an entry."""
         self.paths.append(row.path)
-        self.identities.append(row.identity)
-        self.records.append(row.record)
+        self._identities += row.identity
+        self._lengths.append(len(row.record))
+        self._records += row.record
 
-    def extend(self, entries: "Range") -> None:
-        """Add entries at the end, to a range being written."""
-        self.paths.extend(entries.paths)
-        self.identities.extend(entries.identities)
-        self.records.extend(entries.records)
+    def extend(self, entries: "Range | Columns") -> None:
+        """Add many entries."""
+        self.paths += entries.paths
+        if isinstance(entries, Columns):
+            self._identities += entries._identities
+            self._lengths += entries._lengths
+            self._records += entries._records
+        else:
+            self._identities += entries.identities
+            self._lengths += entries.lengths
+            self._records += entries.records
 
-    def part(self, start: int, stop: int | None = None) -> "Range":
-        """Return the entries from one index up to another."""
-        return Range(self.paths[start:stop], self.identities[start:stop], self.records[start:stop])
+    def take(self, count: int) -> Range:
+        """Remove so many entries from the front and return them."""
+        lengths = tuple(self._lengths[:count])
+        identities_end, records_end = count * IDENTITY_BYTES, sum(lengths)
+        taken = Range(
+            tuple(self.paths[:count]),
+            bytes(self._identities[:identities_end]),
+            lengths,
+            bytes(self._records[:records_end]),
+        )
+        del self.paths[:count], self._lengths[:count]
+        del self._identities[:identities_end], self._records[:records_end]
+        return taken
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -117,51 +183,60 @@ metarange_decoder = msgspec.msgpack.Decoder(Metarange)
 
 
 def identity(entry: Entry) -> bytes:
-    """Return what makes two entries the same object, as 16 bytes: size, checksum, metadata, type."""
+    """Return what makes two entries the same object, of fixed length: size, checksum, metadata, type."""
     parts = (entry.size_bytes, entry.checksum, entry.metadata, entry.content_type)
-    return hashlib.blake2b(encoder.encode(parts), digest_size=16).digest()
+    return hashlib.blake2b(encoder.encode(parts), digest_size=IDENTITY_BYTES).digest()
 
 
 def row_of(entry: Entry) -> Row:
     """Return the entry as trees hold it."""
-    return Row(entry.path, identity(entry), msgspec.Raw(encoder.encode(entry)))
+    return Row(entry.path, identity(entry), encoder.encode(entry))
 
 
-def ends_range(path: str, count: int) -> bool:
-    """Whether a range that has `count` entries with this one ends at `path`.
+def cuts(paths: list[str], scanned: int) -> Iterator[int]:
+    """Yield where ranges end in a list of paths that starts after a cut: the index after each last path.
 
-    It depends on the entries since the last cut only. So whatever edits led to it, a tree is cut
-    where one written afresh would be, and an edit moves no cuts but those around it.
+    Whether a range ends at a path depends on that path and on how many lie before it in the range. So
+    whatever edits led to it, a tree is cut where one written afresh would be, and an edit moves no
+    cuts but those around it.
+
+    Args:
+        paths: In order.
+        scanned: So many were looked at before and no range ends at them.
     """
-    if count < RANGE_MIN_COUNT:
-        return False
-    return zlib.crc32(path.encode()) * _KNUTH & 0xFFFFFFFF < _CUT_BELOW or count >= RANGE_MAX_COUNT
+    begin = 0
+    for at in range(scanned, len(paths)):
+        count = at + 1 - begin
+        if count < RANGE_MIN_COUNT:
+            continue
+        if crc32(paths[at].encode()) * _KNUTH & 0xFFFFFFFF < _CUT_BELOW or count >= RANGE_MAX_COUNT:
+            begin = at + 1
+            yield begin
 
 
 def chunk_id(body: bytes) -> bytes:
     """Return the id of a chunk: the hash of its body."""
-    return hashlib.blake2b(body, digest_size=32).digest()
+    return hashlib.sha256(body).digest()
 
 
 def pack(body: bytes) -> bytes:
-    """Compress a chunk's body."""
+    """Compress a chunk's body, with a checksum."""
     if not hasattr(_local, "compressor"):
-        _local.compressor = zstandard.ZstdCompressor(level=1)
+        _local.compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)
     packed: bytes = _local.compressor.compress(body)
     return packed
 
 
-def unpack(packed: bytes, expected_id: bytes) -> bytes:
-    """Decompress a chunk's body and check it against its id.
+def unpack(packed: bytes) -> bytes:
+    """Decompress a chunk's body and verify its checksum.
 
     Raises:
         LakeError: The chunk is damaged.
     """
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
-    body: bytes = _local.decompressor.decompress(packed)
-    if chunk_id(body) != expected_id:
-        raise LakeError(
-            "metadata chunk is damaged", remedy="Restore metadata.db from a backup.", id=expected_id.hex()
-        )
+    try:
+        body: bytes = _local.decompressor.decompress(packed)
+    except zstandard.ZstdError as error:
+        raise LakeError("metadata chunk is damaged", remedy="Restore metadata.db from a backup.") from error
     return body

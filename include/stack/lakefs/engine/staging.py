@@ -7,8 +7,6 @@ belongs to the next commit. Sealed tokens stay readable until a commit has taken
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
 from include.stack.lakefs.engine.ranges import Edit, Row
 from include.stack.lakefs.engine.store import Transaction
 
@@ -23,7 +21,7 @@ def put(tx: Transaction, token: int, edits: Iterable[Edit]) -> None:
     """Write edits into a token's staging area, over what it has at their paths."""
     tx.executemany(
         "INSERT OR REPLACE INTO staged VALUES (?, ?, ?, ?)",
-        ((token, path, row and row.identity, row and bytes(row.record)) for path, row in edits),
+        ((token, path, row and row.identity, row and row.record) for path, row in edits),
     )
 
 
@@ -62,7 +60,7 @@ def _scan_token(tx: Transaction, token: int, start: str) -> Iterator[Edit]:
 def _edit(path: str, identity: bytes | None, record: bytes | None) -> Edit:
     if identity is None or record is None:
         return path, None
-    return path, Row(path, identity, msgspec.Raw(record))
+    return path, Row(path, identity, record)
 
 
 def holds_any(tx: Transaction, tokens: Sequence[int]) -> bool:

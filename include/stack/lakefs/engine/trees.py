@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from include.stack.lakefs.engine import ranges
 from include.stack.lakefs.engine.cache import Cache
-from include.stack.lakefs.engine.ranges import Edit, Line, Metarange, Range, Row, ends_range
+from include.stack.lakefs.engine.ranges import Columns, Edit, Line, Metarange, Range, Row
 from include.stack.lakefs.engine.store import Transaction
 from include.stack.lakefs.model import NotFound
 
@@ -66,7 +66,7 @@ def _load(tx: Transaction, repository: int, chunk_id: bytes) -> bytes:
     ).fetchone()
     if row is None:
         raise NotFound("metarange not found", id=chunk_id.hex())
-    return ranges.unpack(row[0], chunk_id)
+    return ranges.unpack(row[0])
 
 
 class Tree:
@@ -100,9 +100,7 @@ class Tree:
         first = bisect.bisect_left(self.metarange.lasts, start)
         for line in self.metarange.lines[first:]:
             held = self.load(line)
-            begin = bisect.bisect_left(held.paths, start) if line.first < start else 0
-            for at in range(begin, len(held.paths)):
-                yield held.row(at)
+            yield from held.rows(held.index(start) if line.first < start else 0)
 
 
 class Builder:
@@ -117,7 +115,7 @@ class Builder:
         self._flush = flush
         self._held_bytes = 0
         self._lines: list[Line] = []
-        self._pending = Range([], [], [])
+        self._pending = Columns()
 
     @property
     def at_cut(self) -> bool:
@@ -128,23 +126,19 @@ class Builder:
         """Take over a range as it is; only at a cut, and only one that ends at a cut or the tree."""
         self._lines.append(line)
 
-    def add(self, entries: Range) -> None:
+    def add(self, entries: Range | Columns) -> None:
         """Append entries, cutting ranges where they end."""
-        pending = self._pending
-        begin, scanned = 0, len(pending.paths)
+        pending, scanned = self._pending, len(self._pending.paths)
         pending.extend(entries)
-        for at in range(scanned, len(pending.paths)):
-            if ends_range(pending.paths[at], at + 1 - begin):
-                self._finish_range(pending.part(begin, at + 1))
-                begin = at + 1
-        if begin:
-            self._pending = pending.part(begin)
+        taken = 0
+        for end in list(ranges.cuts(pending.paths, scanned)):
+            self._finish_range(pending.take(end - taken))
+            taken = end
 
     def finish(self) -> str:
         """Return the id of the tree; all its chunks are in `chunks` or flushed."""
         if not self.at_cut:
-            self._finish_range(self._pending)
-            self._pending = Range([], [], [])
+            self._finish_range(self._pending.take(len(self._pending.paths)))
         if not self._lines:
             return EMPTY
         return self._put(ranges.encoder.encode(Metarange(self._lines))).hex()
@@ -189,35 +183,42 @@ def apply_edits(tree: Tree, edits: Iterable[Edit], builder: Builder) -> tuple[st
             builder.add_range(line)
             continue
         held = tree.load(line)
-        merged, count = merge_edits(held, batch) if batch else (held, 0)
+        merged, count = _merge_edits(held, batch)
         changed += count
         if keepable and not count:
             builder.add_range(line)
         else:
             builder.add(merged)
     while batch := waiting.take(_BATCH):
-        merged, count = merge_edits(Range([], [], []), batch)
-        changed += count
-        builder.add(merged)
+        rows = [row for _, row in batch if row is not None]
+        changed += len(rows)
+        builder.add(_columns(rows))
     return (builder.finish() if changed else tree.id), changed
 
 
-def merge_edits(held: Range, edits: list[Edit]) -> tuple[Range, int]:
+def _merge_edits(held: Range, edits: list[Edit]) -> tuple[Columns, int]:
     """Return a range with edits applied, and how many paths changed."""
-    merged = Range([], [], [])
+    merged = Columns()
     position = changed = 0
     for path, row in edits:
-        at = bisect.bisect_left(held.paths, path, position)
+        at = held.index(path, position)
         found = at < len(held.paths) and held.paths[at] == path
-        if (row.identity if row else None) == (held.identities[at] if found else None):
+        if (row.identity if row else None) == (held.identity(at) if found else None):
             continue
         merged.extend(held.part(position, at))
         if row is not None:
             merged.append(row)
         position = at + found
         changed += 1
-    merged.extend(held.part(position))
+    merged.extend(held.part(position, len(held.paths)))
     return merged, changed
+
+
+def _columns(rows: Iterable[Row]) -> Columns:
+    columns = Columns()
+    for row in rows:
+        columns.append(row)
+    return columns
 
 
 class _Lookahead:
