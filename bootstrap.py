@@ -223,7 +223,11 @@ def make_lock(venv: Path, extra: list[str]) -> None:
         shape = ["--generate-hashes", "--no-emit-package", "torch", "--custom-compile-command", "make lock"]
         resolve = [str(venv / "bin" / "uv"), "pip", "compile", "--quiet", "--output-file", str(proposed)]
         resolve += [*target, *shape, "--override", OVERRIDES_FILE.name, DIRECT_FILE.name, *extra]
-        run("resolving", resolve, uv_environment())
+        environment = uv_environment()
+        # An index that offers a version for other machines only would hide the same version of the registry.
+        for extra_index in ("UV_INDEX", "UV_INDEX_STRATEGY"):
+            environment.pop(extra_index, None)
+        run("resolving", resolve, environment)
         if re.search(r"^(nvidia-|triton==)", proposed.read_text(), re.MULTILINE):
             give_up(
                 "the resolver took a CUDA build of torch, whose packages do not belong in the common lock.",
