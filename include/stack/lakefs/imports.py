@@ -119,10 +119,8 @@ class Imports:
 
         Raises:
             NotFound: No such repository or branch.
-            Invalid: No sources, an unknown kind of source, or an address that is not of this blockstore.
+            Invalid: An unknown kind of source, or an address that is not of this blockstore.
         """
-        if not request.sources:
-            raise Invalid("import needs at least one path")
         for source in request.sources:
             if source.kind not in ("common_prefix", "object"):
                 raise Invalid(f"invalid import type: {source.kind}: it is common_prefix or object")

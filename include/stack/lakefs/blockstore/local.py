@@ -19,7 +19,6 @@ from include.stack.lakefs.blockstore.store import (
     Written,
     full_uri,
 )
-from include.stack.lakefs.call import NotSupported
 from include.stack.lakefs.model import Invalid
 
 SCHEME = "local://"
@@ -115,6 +114,16 @@ class LocalStore:
             if key.startswith(wanted) and not key.startswith(UNFINISHED):
                 yield self._blob(path, key, checksums=checksums)
 
+    def copy(self, source: str, target: str) -> None:
+        """See `Blockstore`; both names share the bytes, which never change, until one is deleted."""
+        origin, place = self.path_of(source), self.path_of(target)
+        if not origin.is_file():
+            raise BytesMissing("No data")
+        with _full_disk_told():
+            _make_folders(place.parent)
+            os.link(origin, place)
+            _sync_folder(place.parent)
+
     def delete(self, uris: Iterable[str]) -> int:
         """See `Blockstore`."""
         handled = 0
@@ -125,7 +134,9 @@ class LocalStore:
 
     def presign(self, uri: str, *, write: bool = False) -> tuple[str, int]:
         """A local folder has no pre-signed links."""
-        raise NotSupported(f"block adapter local has no pre-signed links: {uri} (write={write})")
+        raise Invalid(
+            f"operation not supported: a local folder has no pre-signed links (write={write}): {uri}"
+        )
 
     def _blob(self, path: Path, key: str, *, checksums: bool = True) -> Blob:
         facts = path.stat()

@@ -166,6 +166,13 @@ class S3Store:
                         found.get("StorageClass", "STANDARD"),
                     )
 
+    def copy(self, source: str, target: str) -> None:
+        """See `Blockstore`; large objects are copied in parts, all within S3."""
+        bucket, key = split(target)
+        source_bucket, source_key = split(source)
+        with errors_told():
+            self.client.copy({"Bucket": source_bucket, "Key": source_key}, bucket, key)
+
     def delete(self, uris: Iterable[str]) -> int:
         """See `Blockstore`."""
         handled = 0

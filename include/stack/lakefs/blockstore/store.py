@@ -144,6 +144,13 @@ class Blockstore(Protocol):
         Without `checksums` they may be empty, where finding them out would read the bytes.
         """
 
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the blockstore.
+
+        Raises:
+            BytesMissing: Nothing is at `source`.
+        """
+
     def delete(self, uris: Iterable[str]) -> int:
         """Delete objects; absent ones are passed over. Returns how many addresses were handled."""
 
@@ -151,7 +158,7 @@ class Blockstore(Protocol):
         """A link to read or write an object without credentials, and its expiry in unix seconds.
 
         Raises:
-            NotSupported: This blockstore has no such links.
+            Invalid: This blockstore has no such links.
         """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from include.stack.lakefs import wire
-from include.stack.lakefs.blockstore.store import relative_address
+from include.stack.lakefs.blockstore.store import full_uri, relative_address
 from include.stack.lakefs.call import Call, Reply, answer, done, page
 from include.stack.lakefs.model import (
     Entry,
@@ -19,7 +19,7 @@ from include.stack.lakefs.model import (
     ReadOnly,
     Repository,
 )
-from include.stack.lakefs.router import Route
+from include.stack.lakefs.router import Lane, Route
 from include.stack.lakefs.service import Service, uri_of
 
 MAX_DELETED_PATHS = 1000
@@ -141,7 +141,7 @@ def _delete_each(service: Service, call: Call, paths: list[str], *, force: bool)
 
 
 def copy_object(service: Service, call: Call) -> Reply:
-    """POST /repositories/{repository}/branches/{branch}/objects/copy: bytes are shared, not copied."""
+    """POST /repositories/{repository}/branches/{branch}/objects/copy: a shallow one shares the bytes."""
     body = call.json(wire.ObjectCopyCreation)
     destination = call.required("dest_path")
     repository = service.engine.get_repository(call.path["repository"])
@@ -151,6 +151,10 @@ def copy_object(service: Service, call: Call) -> Reply:
     if service.engine.is_gone(repository.id, entry):
         raise Gone("resource expired")
     copied = msgspec.structs.replace(entry, path=destination, mtime=int(time.time()))
+    if not body.shallow:
+        address = service.addresses.new()
+        service.blockstore.copy(uri_of(repository, entry), full_uri(repository.storage_namespace, address))
+        copied = msgspec.structs.replace(copied, physical_address=address, address_type="relative")
     service.engine.stage(repository.id, branch, copied, force=bool(body.force))
     return answer(201, stats(repository, copied))
 
@@ -275,7 +279,7 @@ ROUTES = [
     Route("DELETE", BRANCH, delete_object),
     Route("PUT", BRANCH, stage_object),
     Route("POST", f"{BRANCH}/delete", delete_objects),
-    Route("POST", f"{BRANCH}/copy", copy_object),
+    Route("POST", f"{BRANCH}/copy", copy_object, Lane.SLOW),
     Route("PUT", f"{BRANCH}/stat/user_metadata", update_user_metadata),
     Route("GET", f"{BRANCH}/stage_allowed", upload_preflight),
     Route("POST", "/repositories/{repository}/refs/{branch}/symlink", create_symlinks),

@@ -49,7 +49,7 @@ class Stream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it, and stop where the client has gone."""
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.head.headers]
-        gone = asyncio.ensure_future(receive())
+        gone = asyncio.ensure_future(_departure(receive))
         left = self._size
         try:
             await send({"type": "http.response.start", "status": self.head.status, "headers": headers})
@@ -62,6 +62,12 @@ class Stream:
         finally:
             gone.cancel()
             await self._pools.quick(self._reader.close)
+
+
+async def _departure(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def get_object(service: Service, call: Call, pools: Pools) -> Reply | Stream:
