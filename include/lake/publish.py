@@ -5,6 +5,7 @@ As separate tasks: `open_draft`, then `upload` and `write_watermark`, an audit o
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from lakefs_sdk.exceptions import ApiException
 
@@ -116,10 +117,11 @@ def conflicts(lake: Lake, draft: DraftRef) -> tuple[str, ...]:
 
 def _merge(lake: Lake, draft: DraftRef, head: DraftHead, message: str) -> str:
     """Merge once, whatever happens to the answers; the commit that ends the run."""
-    rows, watermark = summarise(lake, head.record.base, head.commit)
-    record = head.record.published(head.commit, rows, watermark)
     extra = caller_metadata(head.metadata)
-    merge = MODELS.Merge(message=message, metadata=record.to_metadata(extra), squash_merge=True)
+    merge = None if _adds_nothing(lake, head) else _merge_of(lake, head, message, extra)
+
+    def arrived() -> str | None:
+        return merged(lake, head)
 
     def one_merge() -> str:
         try:
@@ -131,11 +133,9 @@ def _merge(lake: Lake, draft: DraftRef, head: DraftHead, message: str) -> str:
             raise
         return str(result.reference)
 
-    def arrived() -> str | None:
-        return merged(lake, head)
-
     try:
-        return lake.call(one_merge, check=arrived)
+        if merge is not None:
+            return lake.call(one_merge, check=arrived)
     except ServerRefused as error:
         if not says_no_changes(error):
             raise
@@ -143,8 +143,21 @@ def _merge(lake: Lake, draft: DraftRef, head: DraftHead, message: str) -> str:
     done = arrived()
     if done is not None:
         return done
-    at = lake.head().commit
-    return commit_record(lake, draft.branch, head.record.unchanged(at), message, extra, after=head.commit)
+    same = head.record.unchanged(lake.head().commit)
+    return commit_record(lake, draft.branch, same, message, extra, after=head.commit)
+
+
+def _adds_nothing(lake: Lake, head: DraftHead) -> bool:
+    """Whether main holds all that the draft would bring; the server would make an empty commit of it."""
+    diff = lake.api.refs_api.diff_refs
+    page = lake.call(lambda: diff(lake.repository, MAIN, head.commit, type="three_dot", amount=1))
+    return not page.results
+
+
+def _merge_of(lake: Lake, head: DraftHead, message: str, extra: Mapping[str, str]) -> Any:
+    rows, watermark = summarise(lake, head.record.base, head.commit)
+    record = head.record.published(head.commit, rows, watermark)
+    return MODELS.Merge(message=message, metadata=record.to_metadata(extra), squash_merge=True)
 
 
 def _raise_conflict(lake: Lake, draft: DraftRef, error: ApiException) -> None:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from include.spec.verdict import Finding, Verdict
 
 PREFIX = "headrace."
+SERVER_PREFIXES = (".lakefs.", "::lakefs::")  # what the server adds to a commit's metadata
 KEPT_FINDINGS = 20
 LONGEST_VALUE = 16_000
 
@@ -146,7 +147,8 @@ class RunRecord:
 
 def caller_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     """What the caller of a publication added to the record."""
-    return {key: value for key, value in (metadata or {}).items() if not key.startswith(PREFIX)}
+    foreign = (PREFIX, *SERVER_PREFIXES)
+    return {key: value for key, value in (metadata or {}).items() if not key.startswith(foreign)}
 
 
 @cache
