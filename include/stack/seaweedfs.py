@@ -1,11 +1,17 @@
 """SeaweedFS: the S3 store, one process with master, volume, filer and gateway.
 
-Three defaults are turned off: telemetry, buckets made by any PUT (a typing error would make one), and the
-listeners for every interface.
+Four defaults are changed: telemetry, buckets made by any PUT (a typing error would make one), listeners for
+every interface, and a filer and volumes that anyone may read and write over HTTP. The last one with CORS open
+to every origin: a page in the browser of this machine could have read the lake. They now want a signed token.
 """
 
+import base64
+import hashlib
+import hmac
+import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +39,10 @@ PORTS: Mapping[str, tuple[str, int]] = {
     "HEADRACE_SEAWEEDFS_ADMIN_PORT": ("admin.port", 23646),
     "HEADRACE_SEAWEEDFS_ADMIN_GRPC_PORT": ("admin.port.grpc", 13646),
 }
+
+# What the parts of the store sign for each other, and for nobody else.
+_TOKENS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+_TOKEN_LIFE_S = 60
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,15 @@ def server(folder: Path, ports: Mapping[str, int], keys: KeyPair, buckets: tuple
     url = f"http://{LOOPBACK}:{ports['HEADRACE_S3_PORT']}"
     # The gateway answers some 0.3 s before the buckets of the command line exist; the filer knows them.
     filer = f"http://{LOOPBACK}:{ports['HEADRACE_SEAWEEDFS_FILER_PORT']}"
-    checks = [answers(f"{url}/healthz"), *(answers(f"{filer}/buckets/{name}/?limit=1") for name in buckets)]
+    signing = {
+        use: hmac.digest(keys.secret_access_key.encode(), use.encode(), "sha256").hex() for use in _TOKENS
+    }
+
+    def healthy() -> bool:
+        token = _token(signing["FILER_SIGNING_READ"])
+        present = (answers(f"{filer}/buckets/{name}/?limit=1", token=token) for name in buckets)
+        return answers(f"{url}/healthz")() and all(check() for check in present)
+
     flags = {flag: ports[variable] for variable, (flag, _) in PORTS.items()}
     command = (
         str(Path(sys.executable).with_name("weed")),
@@ -93,11 +111,25 @@ def server(folder: Path, ports: Mapping[str, int], keys: KeyPair, buckets: tuple
         environment={
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+            **{f"WEED_JWT_{use}_KEY": key for use, key in signing.items()},
             "GOMEMLIMIT": MEMORY_LIMIT,
             "GOMAXPROCS": str(min(4, os.cpu_count() or 1)),
         },
         folder=folder,
         url=url,
-        health=lambda: all(check() for check in checks),
+        health=healthy,
         ports={variable: ports[variable] for variable in PORTS},
     )
+
+
+def _token(key: str) -> str:
+    """A JSON Web Token that lets its bearer read for a minute. Source: RFC 7519, HS256."""
+
+    def encoded(part: bytes) -> bytes:
+        return base64.urlsafe_b64encode(part).rstrip(b"=")
+
+    claims = {"exp": int(time.time()) + _TOKEN_LIFE_S}
+    signed = b".".join(
+        encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
+    )
+    return b".".join((signed, encoded(hmac.digest(key.encode(), signed, hashlib.sha256)))).decode()

@@ -13,7 +13,7 @@ from include.stack.launch import write_order
 from include.stack.ports import holder, is_free
 from include.stack.server import POLL_S, Server, StackError, make_folder, start_failure
 from include.stack.state import State, load, load_or_make
-from include.stack.supervisor import WATCHER, Supervisor
+from include.stack.supervisor import WATCHER, ProcessState, Supervisor
 
 # Told of every step: server and what it does now.
 Report = Callable[[str, str], None]
@@ -114,7 +114,14 @@ def _check_ports(servers: Iterator[Server]) -> None:
 @contextlib.contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """One `up` or `down` at a time; the kernel drops the lock when its holder dies."""
-    with (home / ".lock").open("w") as lock:
+    try:
+        lock = (home / ".lock").open("w")
+    except OSError as error:
+        raise StackError(
+            f"{home} cannot be written: {error.strerror}.",
+            remedy="Free some space, or set HEADRACE_HOME to a folder that you own.",
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -175,7 +182,8 @@ class _Start:
                 if self.failed.is_set():
                     return
         try:
-            self._start(server)
+            if not self._start(server):
+                return
             self.report(server.name, SETTLING)
             server.settle()
         except BaseException:
@@ -185,29 +193,39 @@ class _Start:
         self.report(server.name, HEALTHY)
         self.ready[server.name].set()
 
-    def _start(self, server: Server) -> None:
-        if self.supervisor.states()[server.name].pid and server.health():
-            return
-        self.report(server.name, PREPARING)
-        server.prepare()
-        make_folder(server.folder, server.user)
-        write_order(server, self.supervisor.state.run_folder, self.supervisor.state.home)
-        self.report(server.name, STARTING)
-        self.supervisor.start_server(server.name)
-        self._await_health(server)
+    def _start(self, server: Server) -> bool:
+        if not self._process(server).pid:
+            self.report(server.name, PREPARING)
+            server.prepare()
+            make_folder(server.folder, server.user)
+            write_order(server, self.supervisor.state.run_folder, self.supervisor.state.home)
+            self.report(server.name, STARTING)
+            self.supervisor.start_server(server.name)
+        return self._await_health(server)
 
-    def _await_health(self, server: Server) -> None:
+    def _process(self, server: Server) -> ProcessState:
+        process = self.supervisor.states().get(server.name)
+        if process is None:
+            raise StackError(
+                f"The supervisor is gone, or does not know {server.name}.",
+                remedy="Run `headrace down` and then `headrace up`.",
+            )
+        return process
+
+    def _await_health(self, server: Server) -> bool:
+        """Whether it is healthy; False when another server's failure ended the start."""
         log = self.supervisor.log(server.name)
         deadline = time.monotonic() + self.timeout_s
         pids: set[int] = set()
         while not server.health():
-            process = self.supervisor.states().get(server.name)
-            pids |= {process.pid} if process and process.pid else set()
-            if process is None or process.state == "FATAL" or len(pids) >= _STARTS:
+            process = self._process(server)
+            pids |= {process.pid} - {0}
+            if process.state == "FATAL" or len(pids) >= _STARTS:
                 self.supervisor.stop_server(server.name)
                 raise start_failure(server, log, "stops again as soon as it is started")
             if time.monotonic() > deadline:
                 raise start_failure(server, log, f"did not answer within {self.timeout_s:.0f} s")
             if self.failed.is_set():
-                return
+                return False
             time.sleep(POLL_S)
+        return True

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
+
 from include.stack.processes import HOME, MARK
 from include.stack.server import Server, StackError, inherited_environment, last_lines, make_folder
 from include.stack.state import State, write_private
@@ -155,12 +157,13 @@ class Supervisor:
         )
 
     def shut_down(self, timeout_s: float = 60) -> None:
-        """Stop it and all its servers; harmless when it does not run."""
-        with contextlib.suppress(OSError, xmlrpc.client.Fault):
+        """Stop it and all its servers, and wait until it is gone; harmless when it does not run."""
+        try:
+            process = psutil.Process(cast(int, self._call("getPID")))
             self._call("shutdown")
-        deadline = time.monotonic() + timeout_s
-        while self.socket.exists() and self.alive() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        except (OSError, xmlrpc.client.Fault, psutil.NoSuchProcess):
+            return
+        psutil.wait_procs([process], timeout=timeout_s)
 
     def _configuration(self, servers: Iterable[Server]) -> str:
         home, run, log = (_escape(path) for path in (self.state.home, self.state.run_folder, self.log("")))
