@@ -51,12 +51,13 @@ def collect(service: Service, repository: str, *, grace_s: int, dry_run: bool) -
     stored = _stored(service, namespace, older_than=int(time.time()) - grace_s)
     referenced = set(service.engine.referenced_addresses(repository))
     unreferenced = [address for address in stored if address not in referenced]
-    rules = service.engine.get_retention_rules(repository)
-    expired = [] if rules is None else list(service.engine.expired_addresses(repository, rules))
-    own = [address for address in expired if _is_own(namespace, address)]
-    if not dry_run:
-        # Marked first: a reader meets 410 rather than an address without bytes.
-        service.engine.mark_gone(repository, own)
+    if dry_run:
+        own = [
+            address for address in service.engine.expired_addresses(repository) if _is_own(namespace, address)
+        ]
+    else:
+        # Marked before they are deleted: a reader meets 410 rather than an address without bytes.
+        own = service.engine.expire(repository, lambda address: _is_own(namespace, address))
         service.blockstore.delete(_uris(namespace, own))
         service.blockstore.delete(_uris(namespace, unreferenced))
     return Collected(len(own), len(unreferenced), dry_run)

@@ -10,7 +10,15 @@ from include.stack.lakefs.engine.paging import after_prefix, path_page
 from include.stack.lakefs.engine.ranges import Row, row_of
 from include.stack.lakefs.engine.records import BranchRow, RepositoryRow
 from include.stack.lakefs.engine.store import Transaction
-from include.stack.lakefs.model import CommonPrefix, Entry, NotFound, Page, PreconditionFailed, ResetKind
+from include.stack.lakefs.model import (
+    CommonPrefix,
+    Entry,
+    Gone,
+    NotFound,
+    Page,
+    PreconditionFailed,
+    ResetKind,
+)
 
 
 class Objects(Core):
@@ -37,6 +45,7 @@ class Objects(Core):
             force: Write to a read-only repository.
 
         Raises:
+            Gone: Garbage collection took the bytes at its address.
             NotFound: `branch not found`.
             PreconditionFailed: The condition does not hold; checked and written in one transaction.
             Protected: A rule blocks staging writes.
@@ -47,6 +56,7 @@ class Objects(Core):
 
         def put(tx: Transaction, row: RepositoryRow) -> None:
             held = self._writable(tx, row, branch, force=force)
+            _check_not_gone(tx, row.number, [entry])
             if if_absent or if_match is not None:
                 present = self._find(tx, row.number, held, entry.path)
                 if if_absent and present is not None:
@@ -61,12 +71,15 @@ class Objects(Core):
         self, repository: str, branch: str, entries: Iterable[Entry], *, force: bool = False
     ) -> int:
         """Put many entries in one transaction; returns how many."""
-        edits = [(entry.path, row_of(entry)) for entry in entries]
-        for path, _ in edits:
-            names.check_path(path)
+        held = list(entries)
+        for entry in held:
+            names.check_path(entry.path)
+        edits = [(entry.path, row_of(entry)) for entry in held]
 
         def put(tx: Transaction, row: RepositoryRow) -> int:
-            staging.put(tx, self._writable(tx, row, branch, force=force).token, edits)
+            token = self._writable(tx, row, branch, force=force).token
+            _check_not_gone(tx, row.number, held)
+            staging.put(tx, token, edits)
             return len(edits)
 
         return self._write(repository, put)
@@ -126,8 +139,7 @@ class Objects(Core):
     def is_gone(self, repository: str, entry: Entry) -> bool:
         """Whether garbage collection removed the entry's bytes: reading them answers 410."""
         with self._reading(repository) as (tx, row):
-            query = "SELECT 1 FROM gone WHERE repository = ? AND address = ?"
-            return tx.execute(query, (row.number, entry.physical_address)).fetchone() is not None
+            return _is_gone(tx, row.number, entry)
 
     def list_entries(
         self,
@@ -226,3 +238,17 @@ class Objects(Core):
         """Return the branch if it takes staging writes."""
         protection.check_action(tx, row, branch, "staging_write", force=force)
         return records.get_branch(tx, row.number, branch)
+
+
+def _check_not_gone(tx: Transaction, number: int, entries: Iterable[Entry]) -> None:
+    """Check that garbage collection did not take the bytes of entries about to be staged."""
+    if not tx.execute("SELECT 1 FROM gone WHERE repository = ? LIMIT 1", (number,)).fetchone():
+        return
+    for entry in entries:
+        if _is_gone(tx, number, entry):
+            raise Gone("No data", path=entry.path)
+
+
+def _is_gone(tx: Transaction, number: int, entry: Entry) -> bool:
+    query = "SELECT 1 FROM gone WHERE repository = ? AND address = ?"
+    return tx.execute(query, (number, entry.physical_address)).fetchone() is not None

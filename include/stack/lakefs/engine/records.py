@@ -1,5 +1,6 @@
 """Rows of the tables that hold repositories, branches, tags and documents."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -126,3 +127,17 @@ def find_document(tx: Transaction, number: int, name: str) -> Document | None:
         "SELECT body, checksum FROM documents WHERE repository = ? AND name = ?", (number, name)
     ).fetchone()
     return Document(*row) if row is not None else None
+
+
+def put_document(tx: Transaction, number: int, name: str, body: bytes) -> Document:
+    """Store a settings document of a repository, in place of what it was."""
+    document = Document(body, hashlib.sha256(body).hexdigest())
+    tx.execute(
+        "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)", (number, name, body, document.checksum)
+    )
+    return document
+
+
+def drop_document(tx: Transaction, number: int, name: str) -> bool:
+    """Delete a settings document of a repository; returns whether there was one."""
+    return tx.execute("DELETE FROM documents WHERE repository = ? AND name = ?", (number, name)).rowcount > 0

@@ -1,6 +1,5 @@
 """Repositories, their user metadata and their settings documents."""
 
-import hashlib
 import itertools
 from collections.abc import Mapping
 
@@ -137,30 +136,18 @@ class Repositories(Core):
         Raises:
             PreconditionFailed: `if_match` does not hold.
         """
-        document = Document(body, hashlib.sha256(body).hexdigest())
 
         def store(tx: Transaction, row: RepositoryRow) -> Document:
             held = records.find_document(tx, row.number, name)
             if if_match is not None and if_match != (held.checksum if held else ""):
                 raise PreconditionFailed("precondition failed", document=name)
-            tx.execute(
-                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
-                (row.number, name, body, document.checksum),
-            )
-            return document
+            return records.put_document(tx, row.number, name, body)
 
         return self._write(repository, store)
 
     def delete_document(self, repository: str, name: str) -> bool:
         """Delete a settings document; returns whether there was one."""
-
-        def delete(tx: Transaction, row: RepositoryRow) -> bool:
-            removed = tx.execute(
-                "DELETE FROM documents WHERE repository = ? AND name = ?", (row.number, name)
-            )
-            return removed.rowcount > 0
-
-        return self._write(repository, delete)
+        return self._write(repository, lambda tx, row: records.drop_document(tx, row.number, name))
 
     def get_protection_rules(self, repository: str) -> tuple[list[ProtectionRule], str]:
         """Return the branch protection rules and their checksum ("" where none were ever set)."""
