@@ -1,0 +1,5 @@
+select
+    product_id,
+    department,
+    brand
+from {{ source("retail", "products") }}
