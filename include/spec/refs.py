@@ -173,3 +173,37 @@ class Judged:
     verdict: Verdict
     seconds: float
     peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class CandidateRef:
+    """A fitted model that is kept with its run, before and apart from any registration.
+
+    Args:
+        product: Name of the model product.
+        run_id: The registry's run that holds parameters, metrics and the bundle.
+        model_uri: Where the registry keeps the bundle.
+        digest: The bundle's digest.
+    """
+
+    product: str
+    run_id: str
+    model_uri: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A registered model version.
+
+    Args:
+        product: Registered model's name.
+        version: Its version, as the registry counts.
+        run_id: The run that made it.
+        digest: The bundle's digest; a model is loaded only if its bytes still have it.
+    """
+
+    product: str
+    version: str
+    run_id: str
+    digest: str
