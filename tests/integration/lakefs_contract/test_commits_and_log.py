@@ -110,11 +110,16 @@ def test_commit_of_a_source_metarange(api, repo, main, commit, put, refuses, pat
 
 
 def test_equal_trees_have_equal_metaranges(api, repo, main, put):
+    """The same entries, staged in another order and over several commits, make the same tree."""
     left, right = (repo.branch(name).create("main") for name in ("left", "right"))
-    put(left, "a", "b", "c")
+    put(main, "origin")
+    address = main.object("origin").stat().physical_address
+    creation = sdk.ObjectStageCreation(physical_address=address, checksum="c", size_bytes=6, mtime=1)
+    for path in ("a", "b", "c"):
+        api.internal_api.stage_object(repo.id, "left", path, creation)
     left.commit("at once")
     for path in ("c", "x", "a", "b"):
-        put(right, path)
+        api.internal_api.stage_object(repo.id, "right", path, creation)
         right.commit(path)
     right.object("x").delete()
     right.commit("not that one")

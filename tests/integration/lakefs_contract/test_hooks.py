@@ -233,15 +233,15 @@ def test_runs_can_be_looked_up(receiver, api, repo, main, install, refuses):
     [
         ("pre-create-branch", lambda repo: repo.branch("new").create("main")),
         ("pre-delete-branch", lambda repo: repo.branch("old").delete()),
-        ("pre-create-tag", lambda repo: repo.tag("new").create("main")),
-        ("pre-delete-tag", lambda repo: repo.tag("old").delete()),
+        ("pre-create-tag", lambda repo: repo.tag("new-tag").create("main")),
+        ("pre-delete-tag", lambda repo: repo.tag("old-tag").delete()),
     ],
 )
 def test_ref_hooks_refuse(receiver, repo, main, install, refuses, event, act):
     install(main, receiver.url(400), event)
     main.commit("install")
     repo.branch("old").create("main") if event != "pre-create-branch" else None
-    repo.tag("old").create("main") if event != "pre-create-tag" else None
+    repo.tag("old-tag").create("main") if event != "pre-create-tag" else None
     before = ([b.id for b in repo.branches()], [t.id for t in repo.tags()])
     with refuses(412):
         act(repo)

@@ -58,15 +58,15 @@ def test_amount_over_a_thousand_is_capped_or_refused(http, repo):
 
 def test_a_thousand_branches_and_tags(api, repo, main):
     head = main.head.id
-    names = [f"b{number:04d}" for number in range(1010)]
+    numbers = [f"{number:04d}" for number in range(1010)]
 
-    def create(name: str) -> None:
-        api.branches_api.create_branch(repo.id, sdk.BranchCreation(name=name, source=head))
-        api.tags_api.create_tag(repo.id, sdk.TagCreation(id=name, ref=head))
+    def create(number: str) -> None:
+        api.branches_api.create_branch(repo.id, sdk.BranchCreation(name=f"b{number}", source=head))
+        api.tags_api.create_tag(repo.id, sdk.TagCreation(id=f"t{number}", ref=head))
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(create, names))
-    assert [branch.id for branch in repo.branches(amount=1000)] == [*names, "main"]
-    assert [tag.id for tag in repo.tags(amount=1000)] == names
+        list(pool.map(create, numbers))
+    assert [branch.id for branch in repo.branches(amount=1000)] == [*(f"b{n}" for n in numbers), "main"]
+    assert [tag.id for tag in repo.tags(amount=1000)] == [f"t{n}" for n in numbers]
     page = api.branches_api.list_branches(repo.id, amount=1000)
     assert (len(page.results), page.pagination.has_more) == (1000, True)

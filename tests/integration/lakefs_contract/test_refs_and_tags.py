@@ -106,9 +106,20 @@ def test_tag_of_what_is_no_commit(repo, main, put, refuses):
         repo.tag("t").get_commit()
 
 
-@pytest.mark.parametrize("name", ["a b", "", "a~1", "a^", "a:b"])
+@pytest.mark.parametrize(
+    "name", ["a b", "", "@", "a^", "a:b", "a..b", "a//b", "a@{b", "a.lock", "a.", "a/", "a*"]
+)
 def test_bad_tag_names_are_400(http, repo, name):
     assert http.post(f"/repositories/{repo.id}/tags", json={"id": name, "ref": "main"}).status_code == 400
+
+
+def test_a_name_is_a_branch_or_a_tag_but_not_both(repo, refuses):
+    repo.branch("b").create("main")
+    repo.tag("t").create("main")
+    with refuses(409):
+        repo.tag("b").create("main")
+    with refuses(409):
+        repo.branch("t").create("main")
 
 
 def test_create_tag_answers_201_with_the_ref(http, repo, main):

@@ -143,5 +143,6 @@ def test_sample_data_fills_and_protects_main(new_repository, paths_at, refuses, 
     assert {"README.md", "lakes.parquet", "data/lakes.source.md"} <= set(paths)
     assert any(path.startswith("images/") for path in paths)
     assert list(repo.branch("main").uncommitted()) == []
+    put(repo.branch("main"), "a")
     with refuses(403):
-        put(repo.branch("main"), "a")
+        repo.branch("main").commit("refused")

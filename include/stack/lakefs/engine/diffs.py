@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from include.stack.lakefs.engine import records, staging
 from include.stack.lakefs.engine.core import Core
 from include.stack.lakefs.engine.differences import (
@@ -65,7 +67,9 @@ class Diffs(Core):
 
             def scan(start: str) -> Iterator[Change]:
                 for difference in staged_differences(tree, staging.scan(tx, held.tokens, start)):
-                    yield difference.change()
+                    change = difference.change()
+                    # Like lakeFS, whose staging area holds nothing of what it removes.
+                    yield change if change.entry else msgspec.structs.replace(change, size_bytes=0)
 
             return _page(scan, prefix, after, delimiter, amount)
 
