@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
-from include.stack.lakefs.blockstore.store import CHUNK_BYTES, Reader, full_uri
-from include.stack.lakefs.call import Call, RangeNotSatisfiable, Reply, answer, failure
+from include.stack.lakefs.blockstore.store import CHUNK_BYTES, Reader, Written, full_uri
+from include.stack.lakefs.call import Call, RangeNotSatisfiable, Reply, answer
 from include.stack.lakefs.model import (
     Entry,
     Gone,
@@ -23,7 +23,7 @@ from include.stack.lakefs.pools import Pools
 from include.stack.lakefs.router import Lane, Route
 from include.stack.lakefs.routes.objects import stats
 from include.stack.lakefs.service import Service, uri_of
-from include.stack.lakefs.upload import Upload, content_of
+from include.stack.lakefs.upload import SPILL_BYTES, Content, Upload, content_of
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 USER_METADATA = "x-lakefs-meta-"
@@ -161,28 +161,30 @@ def _latin(text: str) -> str:
 async def put_object(service: Service, call: Call, pools: Pools) -> Reply:
     """POST /repositories/{repository}/branches/{branch}/objects: a raw body, or a form's `content`.
 
-    Conditions and rules are checked before the body is read, and once more with the write.
+    Conditions and rules are checked before a large body is read, and once more with the write.
     """
-    plan = await pools.quick(_plan, service, call)
     content = content_of(call)
+    length = call.headers.get("content-length", "")
+    if length.isdigit() and int(length) <= SPILL_BYTES:
+        data = b"".join([piece async for piece in content.pieces()])
+        return await pools.quick(_put_whole, service, call, content, data)
+    plan = await pools.quick(_plan, service, call)
     upload = Upload(service.blockstore, plan.uri, service.options.max_object_bytes, pools)
+    written = await upload.take(content)
+    return await pools.quick(_stage, service, call, plan, content, written)
+
+
+def _put_whole(service: Service, call: Call, content: Content, data: bytes) -> Reply:
+    """Put a small object in one go, without changing threads in between."""
+    plan = _plan(service, call)
+    writer = service.blockstore.writer(plan.uri)
     try:
-        written = await upload.take(content)
-    except LakeError as error:
-        if error.status == 413:
-            # What is left of the body is not read, so the connection is of no further use.
-            return failure(413, error.message, [("Connection", "close")])
+        writer.write(data)
+        written = writer.finish()
+    except BaseException:
+        writer.abort()
         raise
-    entry = Entry(
-        path=plan.path,
-        physical_address=plan.address,
-        checksum=written.checksum,
-        size_bytes=written.size_bytes,
-        mtime=int(time.time()),
-        metadata=_user_metadata(call),
-        content_type=content.content_type,
-    )
-    return await pools.quick(_stage, service, call, plan, entry)
+    return _stage(service, call, plan, content, written)
 
 
 class Plan:
@@ -241,7 +243,16 @@ def _exists(service: Service, repository: str, branch: str, path: str) -> bool:
     return True
 
 
-def _stage(service: Service, call: Call, plan: Plan, entry: Entry) -> Reply:
+def _stage(service: Service, call: Call, plan: Plan, content: Content, written: Written) -> Reply:
+    entry = Entry(
+        path=plan.path,
+        physical_address=plan.address,
+        checksum=written.checksum,
+        size_bytes=written.size_bytes,
+        mtime=int(time.time()),
+        metadata=_user_metadata(call),
+        content_type=content.content_type,
+    )
     try:
         service.engine.stage(
             plan.repository.id,
