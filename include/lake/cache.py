@@ -152,7 +152,7 @@ class Cache:
         oldest_s = time.time() - OLDEST_PART_S
         for part in (self.folder / "parts").iterdir():
             with suppress(FileNotFoundError):
-                if part.lstat().st_mtime < oldest_s:
+                if part.lstat().st_ctime < oldest_s:  # its modification time is the MARK at the end
                     part.unlink()
 
     def _link(self, stat: ObjectStat, key: str, target: Path, *, deep: bool) -> bool:

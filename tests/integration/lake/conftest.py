@@ -1,4 +1,4 @@
-"""A lake of its own for each test: on the embedded server over S3 or a local folder, or on an external one."""
+"""A lake of its own for each test: on the embedded server over S3 or over a folder, or on an external one."""
 
 import os
 from collections.abc import Callable, Iterator
