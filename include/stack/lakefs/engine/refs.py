@@ -112,22 +112,24 @@ class Refs(Core):
     def set_branch(self, repository: str, name: str, target: str, *, force: bool = False) -> Ref:
         """Move the branch to the commit that `target` resolves to: a hard reset.
 
-        As in lakeFS, staged changes stay, upon the new head; only a commit under way stands against it.
+        lakeFS lets it pass over staged changes, which then lie upon another commit than the one they
+        were made on; here it asks for a clean branch, as merge does.
 
         Raises:
-            DirtyBranch: A commit is under way on it, or was refused by a hook.
+            DirtyBranch: It has uncommitted changes.
             NotFound: Branch or target do not exist.
-            Protected: A rule blocks commits on it.
+            Protected: A rule blocks commits or staging writes on it.
         """
 
         def move(tx: Transaction, row: RepositoryRow) -> Ref:
             protection.check_action(tx, row, name, "commit", force=force)
             protection.check_action(tx, row, name, "staging_write", force=force)
             branch = records.get_branch(tx, row.number, name)
-            if branch.sealed and self._is_dirty(tx, row.number, branch):
+            if self._is_dirty(tx, row.number, branch):
                 raise DirtyBranch(f"{name}: uncommitted changes (dirty branch)")
             head = self._resolve_commit(tx, row.number, target).id
-            records.put_branch(tx, row.number, branch._replace(head=head))
+            staging.drop(tx, branch.tokens)  # edits that change nothing here might change something there
+            records.put_branch(tx, row.number, branch._replace(head=head, sealed=()))
             return Ref(name, head)
 
         return self._write(repository, move)
