@@ -1,0 +1,138 @@
+"""The steps of a batch ingestion as Airflow's tasks run them, each in a process of its own.
+
+open_draft -> land (one per origin) -> gate -> publish | refuse
+
+Heavy packages are imported by the steps and never by the module: the DAG processor reads it all the time.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from include.settings import settings
+from include.spec.errors import HeadraceError
+from include.spec.refs import DraftRef, Judged, Landing, Published, Refused
+from include.spec.source import Source
+
+
+class BatchIngestion:
+    """The steps for one source; what they return and push to XCom are references and verdicts only.
+
+    Args:
+        source: What is ingested.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.flow = f"ingest_batch__{source.name}"
+
+    def open_draft(self, run_id: str | None = None) -> DraftRef:
+        """The run's own branch of main; a retry gets the same."""
+        from include.lake import Lake, open_draft
+
+        assert run_id is not None, "Airflow gives it"
+        return open_draft(Lake.connect(settings()), run_id, self.flow)
+
+    def land(self, draft: DraftRef, origin: str) -> Landing:
+        """Land the tables of one origin on the draft.
+
+        Raises:
+            AirflowFailException: The data breaks its contract, which no retry can mend.
+        """
+        from include.ingestion.batch import Desk, land
+        from include.ingestion.contracts import ContractError
+        from include.lake import Lake
+
+        get_current_context()["origin"] = origin  # type: ignore[typeddict-unknown-key]  # names the map index
+        try:
+            return land(Desk(Lake.connect(settings()), settings(), draft, self.source), origin)
+        except ContractError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def gate(
+        self, draft: DraftRef, landings: Iterable[Landing], params: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Judge all tables as the draft holds them, and name the step that follows; pushes `judged`.
+
+        Raises:
+            AirflowFailException: A suite is missing or broken, which no retry can mend.
+        """
+        from include.ingestion.batch import peak_memory_bytes
+        from include.ingestion.snapshot import FOLDER
+        from include.lake import Lake
+        from include.validation.draft import EVIDENCE, judge_draft
+        from include.validation.suite import SuiteError
+
+        started = time.monotonic()
+        changed = any(table.changed for landing in landings for table in landing.tables)
+        # Without a change the draft must stay equal to main, or there would be a commit about nothing.
+        evidence = f"raw/{self.source.name}/{EVIDENCE}" if changed else None
+        prefixes = [self.source.prefix(table.name) for table in self.source.tables]
+        folders = {prefix: f"{prefix}/{FOLDER}" for prefix in prefixes}
+        lake = Lake.connect(settings())
+        try:
+            verdict = judge_draft(lake, settings(), draft, folders, evidence_prefix=evidence)
+        except SuiteError as error:
+            raise AirflowFailException(str(error)) from error
+        _push("judged", Judged(verdict, time.monotonic() - started, peak_memory_bytes()))
+        if (params or {}).get("dry_run"):
+            return None
+        return "publish" if verdict.passed else "refuse"
+
+    def publish(self, draft: DraftRef, landings: Iterable[Landing], judged: Judged) -> None:
+        """Put data, watermark and verdict on main in one commit; pushes `published`.
+
+        Raises:
+            AirflowSkipException: Main held the same already: nothing downstream has reason to run.
+        """
+        from include.lake import Lake
+
+        published = self._published(Lake.connect(settings()), draft, list(landings), judged)
+        _push("published", published)
+        if not published.changed:
+            raise AirflowSkipException(f"Nothing changed: main stays at {published.commit.commit}.")
+
+    def refuse(self, draft: DraftRef, judged: Judged) -> None:
+        """Keep what did not pass on its branch, with the verdict; pushes `refused`.
+
+        Raises:
+            AirflowFailException: Always: whoever answers for the data must know, and no retry mends it.
+        """
+        from include.lake import Lake, refuse
+
+        refused = refuse(Lake.connect(settings()), draft, judged.verdict)
+        _push("refused", refused)
+        raise AirflowFailException(str(_refusal(refused)))
+
+    def _published(self, lake: Any, draft: DraftRef, landings: list[Landing], judged: Judged) -> Published:
+        from include.ingestion.batch import record_positions
+        from include.lake import commit_draft, find_published, merge_draft
+
+        done = find_published(lake, draft.run_id, draft.station)
+        if done is not None:
+            return done
+        record_positions(lake, draft, landings)
+        landed = [table for landing in landings for table in landing.tables]
+        names = ", ".join(table.table.rpartition("/")[2] for table in landed if table.changed)
+        rows = str(sum(table.rows for table in landed))
+        metadata = {"source": self.source.name, "rows": rows}
+        commit_draft(lake, draft, f"Ingest {self.source.name}: {names}", metadata, judged.verdict)
+        return merge_draft(lake, draft)
+
+
+def _refusal(refused: Refused) -> HeadraceError:
+    verdict = refused.verdict
+    broken = [finding for finding in verdict.findings if finding.severity == "fail"]
+    worst = "; ".join(f"{finding.table}: {finding.rule}: {finding.observed}" for finding in broken)
+    return HeadraceError(
+        f"Refused: {len(broken)} of {verdict.checked} rules are broken: {worst}.",
+        remedy="Main is as it was. Look at the branch, correct the source, and run again.",
+        branch=refused.branch,
+    )
+
+
+def _push(key: str, value: object) -> None:
+    get_current_context()["ti"].xcom_push(key, value)
