@@ -1,0 +1,1 @@
+"""Predictions by the champion, in batches and one by one."""
