@@ -26,6 +26,16 @@ class ClientGone(LakeError):
     status = 400
 
 
+def check_size(size: int, max_bytes: int) -> None:
+    """Check that a body, or what came of it so far, is not too large.
+
+    Raises:
+        TooLarge: It is.
+    """
+    if size > max_bytes:
+        raise TooLarge(f"body is larger than {max_bytes} bytes")
+
+
 class Content:
     """The bytes of an upload, and their content type once the first of them was read."""
 
@@ -174,7 +184,7 @@ class Upload:
         try:
             async for piece in content.pieces():
                 size += len(piece)
-                self._check(size)
+                check_size(size, self._max_bytes)
                 held += piece
                 if len(held) >= SPILL_BYTES:
                     await self._pools.quick(self._spill, bytes(held))
@@ -184,10 +194,6 @@ class Upload:
             if self._writer is not None:
                 await self._pools.quick(self._writer.abort)
             raise
-
-    def _check(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise TooLarge(f"body is larger than {self._max_bytes} bytes")
 
     def _spill(self, data: bytes) -> Writer:
         if self._writer is None:

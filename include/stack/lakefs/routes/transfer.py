@@ -23,7 +23,7 @@ from include.stack.lakefs.pools import Pools
 from include.stack.lakefs.router import Lane, Route
 from include.stack.lakefs.routes.objects import stats
 from include.stack.lakefs.service import Service, uri_of
-from include.stack.lakefs.upload import SPILL_BYTES, Content, Upload, content_of
+from include.stack.lakefs.upload import SPILL_BYTES, Content, Upload, check_size, content_of
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 USER_METADATA = "x-lakefs-meta-"
@@ -164,8 +164,11 @@ async def put_object(service: Service, call: Call, pools: Pools) -> Reply:
     Conditions and rules are checked before a large body is read, and once more with the write.
     """
     content = content_of(call)
-    length = call.headers.get("content-length", "")
-    if length.isdigit() and int(length) <= SPILL_BYTES:
+    given = call.headers.get("content-length", "")
+    length = int(given) if given.isdigit() else None
+    if length is not None:
+        check_size(length, service.options.max_object_bytes)
+    if length is not None and length <= SPILL_BYTES:
         data = b"".join([piece async for piece in content.pieces()])
         return await pools.quick(_put_whole, service, call, content, data)
     plan = await pools.quick(_plan, service, call)
