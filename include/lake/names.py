@@ -35,6 +35,12 @@ def draft_branch(station: str, run_id: str) -> str:
     return DRAFT_PREFIX + run_slug(station, run_id)
 
 
+def is_draft_name(branch: str) -> bool:
+    """Whether a branch has the form of a draft's name."""
+    pattern = rf"{DRAFT_PREFIX}[a-z0-9-]*[0-9a-f]{{{HASH_CHARACTERS}}}"
+    return re.fullmatch(pattern, branch, re.ASCII) is not None
+
+
 def published_tag(station: str, run_id: str) -> str:
     """The tag that says that the run is done, and where."""
     return PUBLISHED_PREFIX + run_slug(station, run_id)

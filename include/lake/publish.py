@@ -63,6 +63,7 @@ def publish(
     """
     done = find_published(lake, run_id, station)
     if done is not None:
+        delete_branch(lake, draft_branch(station, run_id))  # that of an attempt which died before it did
         return done
     head = draft_head(lake, draft_branch(station, run_id))
     if head is not None and head.record.kind in {"passed", "unchanged"}:

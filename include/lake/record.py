@@ -29,6 +29,7 @@ class RunRecord:
         run_id: The run.
         station: Its station or DAG.
         base: The commit of main that the draft started from.
+        attempt: Which attempt of the run opened the draft.
         code_version: Git commit (`-dirty` with local changes), or the version of the package.
         suite_hash: Of the suites that were run.
         checked: How many rules were evaluated.
@@ -45,6 +46,7 @@ class RunRecord:
     station: str
     base: str
     code_version: str
+    attempt: str = ""
     suite_hash: str = ""
     checked: int = 0
     findings: int = 0
@@ -95,6 +97,7 @@ class RunRecord:
             "run_id": self.run_id,
             "station": self.station,
             "base": self.base,
+            "attempt": self.attempt,
             "code_version": self.code_version,
             "draft": self.draft,
             "at": self.at,
@@ -133,6 +136,7 @@ class RunRecord:
             run_id=own["run_id"],
             station=own["station"],
             base=own.get("base", ""),
+            attempt=own.get("attempt", ""),
             code_version=own.get("code_version", ""),
             suite_hash=own.get("suite_hash", ""),
             checked=checked,

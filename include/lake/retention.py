@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from include.lake.connection import Lake
+from include.lake.connection import MAIN, Lake
 from include.lake.drafts import refusal
 from include.lake.errors import UnknownRef
-from include.lake.names import DRAFT_PREFIX, REFUSED_PREFIX, refused_branch
+from include.lake.names import DRAFT_PREFIX, REFUSED_PREFIX, is_draft_name, refused_branch
 from include.lake.objects import stat_or_none
 from include.lake.record import RunRecord
 from include.lake.runs import DraftHead, delete_branch, draft_ref, find_published, is_draft_of, is_published
@@ -76,7 +76,33 @@ def collect_drafts(
             find_published(lake, head.record.run_id, head.record.station)  # tags what died before its tag
             delete_branch(lake, branch)
         collected.append(Collected(branch, head.record.run_id, head.record.station, reason))
+    for branch in _never_opened(lake, now_s - older_than.total_seconds()):
+        if not dry_run:
+            delete_branch(lake, branch)
+        collected.append(Collected(branch, "", "", "abandoned"))
     return tuple(collected)
+
+
+def _never_opened(lake: Lake, before_s: float) -> Iterator[str]:
+    """Drafts of runs that died right after they made the branch: they bring nothing that main does not have.
+
+    Such a branch does not say when it was made, so one that is at the head of main is left alone: a run may
+    be about to open it.
+    """
+    head = lake.head().commit
+    for branch in list(lake.pages(lake.api.branches_api.list_branches, prefix=DRAFT_PREFIX)):
+        if not is_draft_name(branch.id) or branch.commit_id == head:
+            continue
+        commit = lake.commit(branch.commit_id)
+        record = RunRecord.from_metadata(commit.metadata)
+        opened = record is not None and record.kind != "published"
+        if not opened and commit.creation_date < before_s and _is_bare(lake, branch.id):
+            yield branch.id
+
+
+def _is_bare(lake: Lake, branch: str) -> bool:
+    diff, staged = lake.api.refs_api.diff_refs, lake.api.branches_api.diff_branch
+    return not any(lake.pages(diff, MAIN, branch, type="three_dot")) and not any(lake.pages(staged, branch))
 
 
 def _our_branches(lake: Lake) -> Iterator[tuple[str, DraftHead]]:

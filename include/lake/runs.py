@@ -60,16 +60,21 @@ def needed_head(lake: Lake, draft: DraftRef) -> DraftHead:
     """The last commit of a draft that a step needs.
 
     Raises:
-        DraftGone: There is no such draft.
+        DraftGone: There is no such draft, or another attempt of the run has restarted it.
     """
     head = draft_head(lake, draft.branch)
+    ids = {"branch": draft.branch, "run": draft.run_id, "station": draft.station}
     if head is None:
         raise DraftGone(
             "the draft is not there",
             remedy="It was collected, or published already; open_draft starts it again.",
-            branch=draft.branch,
-            run=draft.run_id,
-            station=draft.station,
+            **ids,
+        )
+    if draft.attempt and head.record.attempt != draft.attempt:
+        raise DraftGone(
+            "another attempt of the same run has restarted the draft",
+            remedy="Leave it to that one, or restart it once more with open_draft(..., restart=True).",
+            **ids,
         )
     return head
 
@@ -83,6 +88,7 @@ def draft_ref(lake: Lake, head: DraftHead) -> DraftRef:
         run_id=record.run_id,
         base=record.base,
         station=record.station,
+        attempt=record.attempt,
     )
 
 

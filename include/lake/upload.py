@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from include.lake.connection import MODELS, Lake
-from include.lake.errors import UnknownRef
 from include.lake.integrity import SHA256_KEY
 from include.lake.multipart import send_parts
 from include.lake.objects import list_objects
@@ -112,11 +111,8 @@ def upload(
 
 def _held(lake: Lake, draft: DraftRef, prefix: str) -> dict[str, str]:
     """SHA-256 by path of what the draft holds under the prefix."""
-    try:
-        objects = list(list_objects(lake, draft, prefix_path(prefix)))
-    except UnknownRef:
-        needed_head(lake, draft)
-        raise
+    needed_head(lake, draft)
+    objects = list_objects(lake, draft, prefix_path(prefix))
     return {held.path: held.metadata[SHA256_KEY] for held in objects if SHA256_KEY in held.metadata}
 
 

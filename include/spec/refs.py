@@ -27,6 +27,7 @@ class DraftRef:
         run_id: The run that writes it, as the orchestrator names it.
         base: Commit of main that the branch started from.
         station: The station (or DAG) that the run id belongs to.
+        attempt: Which attempt of the run opened it; a step of an earlier one fails instead of mixing in.
     """
 
     repository: str
@@ -34,6 +35,7 @@ class DraftRef:
     run_id: str
     base: str
     station: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True)

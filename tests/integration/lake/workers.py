@@ -1,16 +1,22 @@
 """What the tests of the lake run in processes of their own; imports little, so that they start fast."""
 
 import hashlib
+import itertools
 import multiprocessing
 import os
 import resource
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from include.lake import Lake, checkout
+from include.lake import Lake, checkout, discard, publish, upload
 from include.lake.errors import DiskFull
+from include.lake.replies import BoundedRest
+from include.lake.wire import Wire
 from include.settings import Settings
-from include.spec.refs import CommitRef
-from tests.integration.lake.samples import PATIENCE
+from include.spec.refs import CommitRef, DraftRef, Published, Refused
+from tests.integration.lake.samples import ORDERS, PASSED, PATIENCE, REFUSED, STATION
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["tests.integration.lake.workers"])
@@ -56,3 +62,44 @@ def checkout_with_small_files(settings: Settings, commit: CommitRef, limit_bytes
     except DiskFull as error:
         return str(error)
     return "no error"
+
+
+def publish_folder(
+    settings: Settings, run_id: str, folders: dict[str, Path], requests: int | None = None
+) -> Published | Refused:
+    """Publish folders by prefix; with `requests`, die by SIGKILL before the request after so many."""
+    lake = Lake.connect(settings, patience=PATIENCE)
+    if requests is not None:
+        _die_after(requests)
+
+    def write(draft: DraftRef) -> None:
+        for prefix, folder in folders.items():
+            discard(lake, draft, prefix)
+            upload(lake, draft, folder, prefix)
+
+    return publish(lake, run_id, STATION, write, lambda _draft: PASSED, f"Ingest {run_id}")
+
+
+def refuse_folder(settings: Settings, run_id: str, folder: Path, requests: int) -> None:
+    """Publish a folder that the gates refuse, and die after so many requests."""
+    lake = Lake.connect(settings, patience=PATIENCE)
+    _die_after(requests)
+    publish(
+        lake, run_id, STATION, lambda d: upload(lake, d, folder, ORDERS), lambda _draft: REFUSED, "Refuse"
+    )
+
+
+def _die_after(requests: int) -> None:
+    """Kill this process by SIGKILL when it is about to send one request more."""
+    left = itertools.count(requests, -1)
+
+    def counted(send: Callable[..., Any]) -> Callable[..., Any]:
+        def one(*arguments: Any, **options: Any) -> Any:
+            if next(left) <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(*arguments, **options)
+
+        return one
+
+    BoundedRest.request = counted(BoundedRest.request)  # type: ignore[method-assign]
+    Wire._request = counted(Wire._request)  # type: ignore[method-assign]
