@@ -136,7 +136,9 @@ def test_a_merge_is_three_way_per_path(
     destination, source = edited(base, ours), edited(base, theirs)
     ids = [forest.grow(base_id, ours)[0], forest.grow(base_id, theirs)[0], base_id]
     with forest.reading() as tx:
-        found = {d.path: conflicts for d, conflicts in merge_differences(*(forest.tree(tx, i) for i in ids))}
+        ours_tree, theirs_tree, base_tree = (forest.tree(tx, tree_id) for tree_id in ids)
+        merging = merge_differences(ours_tree, theirs_tree, base_tree)
+        found = {difference.path: conflicts for difference, conflicts in merging}
     expected = {}
     for path in base.keys() | ours.keys() | theirs.keys():
         here, there, origin = destination.get(path), source.get(path), base.get(path)

@@ -92,15 +92,14 @@ class Core:
         """Resolve a ref expression; the branch comes with it where reads see uncommitted changes."""
         base, modifiers = parse(expression)
         resolved, branch = self._resolve_base(tx, number, base)
+        if any(sign in "@$" for sign, _ in modifiers):
+            if branch is None or len(modifiers) > 1:
+                raise InvalidRef("ref: invalid value: validation error", ref=expression)
+            if expression.endswith("@"):
+                return Resolved("branch", branch.head, branch.name), None
+            return resolved, branch
         for sign, amount in modifiers:
-            if sign in "@$":
-                if branch is None or len(modifiers) > 1:
-                    raise InvalidRef("ref: invalid value: validation error", ref=expression)
-                if sign == "@":
-                    return Resolved("branch", branch.head, branch.name), None
-                break
-            commit_id = self._step(tx, number, resolved.commit_id, sign, amount)
-            resolved = Resolved("commit", commit_id)
+            resolved = Resolved("commit", self._step(tx, number, resolved.commit_id, sign, amount))
         return resolved, branch if resolved.staged else None
 
     def _resolve_base(self, tx: Transaction, number: int, base: str) -> tuple[Resolved, BranchRow | None]:

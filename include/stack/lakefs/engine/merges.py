@@ -269,10 +269,10 @@ def _merge_edits(
     """
     found = merge_differences(destination, source, base)
     for difference, conflicts in found:
-        if conflicts and strategy is MergeStrategy.NONE:
+        if conflicts and strategy == MergeStrategy.NONE:
             more = (other.path for other, conflicts_too in found if conflicts_too)
             raise Conflict(
                 f"{context}: conflict found", [difference.path, *itertools.islice(more, _CONFLICTS_NAMED - 1)]
             )
-        if not conflicts or strategy is MergeStrategy.SOURCE_WINS:
+        if not conflicts or strategy == MergeStrategy.SOURCE_WINS:
             yield difference.path, difference.right
