@@ -227,12 +227,11 @@ class LakeMachine(RuleBasedStateMachine):
     def set_branch(self, branch: str, target_commit: str) -> None:
         if branch not in self.model:
             return
-        try:
-            self.engine.set_branch(REPOSITORY, branch, target_commit)
-        except DirtyBranch:  # allowed where a commit was refused since the last change
-            assert self.effective(branch)
+        if self.effective(branch):
+            self.refused(DirtyBranch, lambda: self.engine.set_branch(REPOSITORY, branch, target_commit))
             return
-        self.model[branch].head = target_commit
+        self.engine.set_branch(REPOSITORY, branch, target_commit)
+        self.model[branch] = Branch(target_commit)
 
     @rule(commit=commits)
     def create_tag(self, commit: str) -> None:
