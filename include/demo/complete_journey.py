@@ -41,10 +41,10 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """A word for it, equal for equal slices."""
-        return (
-            "all" if self == Slice() else f"households={self.households or 'all'},weeks={self.weeks or 'all'}"
-        )
+        """A word for it, equal for equal slices; fit for a run id and a file name."""
+        if self == Slice():
+            return "all"
+        return f"{self.households or 'all'}-households.{self.weeks or 'all'}-weeks"
 
 
 WHOLE = Slice()

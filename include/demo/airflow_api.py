@@ -1,0 +1,134 @@
+"""Airflow's REST API for one user: trigger a DAG, watch its tasks, read what they returned."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from include.settings import Settings
+from include.spec.errors import HeadraceError
+
+POLL_S = 0.5
+PARSED_WITHIN_S = 90.0
+ENDED = ("success", "failed")
+
+
+class AirflowError(HeadraceError):
+    """Airflow could not be asked, or did not do what was asked."""
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """One task of a run.
+
+    Args:
+        name: Its id, with what it works on where it is one of several.
+        state: As Airflow names it; empty before it is scheduled.
+        seconds: How long it ran, None before it started.
+    """
+
+    name: str
+    state: str
+    seconds: float | None
+
+
+class AirflowApi:
+    """A client with a token of its own.
+
+    Args:
+        settings: Address, user and password.
+
+    Raises:
+        AirflowError: It is not there, or refuses the password.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.airflow_url
+        self._client = httpx.Client(base_url=self.url, timeout=30)
+        credentials = {
+            "username": settings.airflow_username,
+            "password": settings.airflow_password.get_secret_value(),
+        }
+        token = self._ask("POST", "/auth/token", credentials).json()["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def __enter__(self) -> "AirflowApi":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def await_dag(self, dag: str) -> None:
+        """Return once Airflow has read the DAG's file.
+
+        Raises:
+            AirflowError: It does not within the time, or the file has errors; they are in the message.
+        """
+        deadline = time.monotonic() + PARSED_WITHIN_S
+        while self._ask("GET", f"/api/v2/dags/{dag}", missing_ok=True).status_code == 404:
+            errors = self._ask("GET", "/api/v2/importErrors").json()["import_errors"]
+            if errors or time.monotonic() > deadline:
+                said = "; ".join(f"{error['filename']}: {error['stack_trace'][-500:]}" for error in errors)
+                raise AirflowError(
+                    f"Airflow knows no DAG {dag}. {said}".strip(),
+                    remedy="See `headrace logs airflow-dag-processor`.",
+                )
+            time.sleep(POLL_S)
+
+    def run_state(self, dag: str, run: str) -> str | None:
+        """State of a run; None where there is no such run."""
+        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}", missing_ok=True)
+        return None if answer.status_code == 404 else str(answer.json()["state"])
+
+    def trigger(self, dag: str, run: str, conf: dict[str, Any] | None = None) -> None:
+        """Start a run; one of that id must not exist."""
+        body = {"dag_run_id": run, "logical_date": None, "conf": conf or {}}
+        self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", body)
+
+    def tasks(self, dag: str, run: str) -> list[TaskState]:
+        """The tasks of a run in order of their start."""
+        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances").json()
+        found = sorted(answer["task_instances"], key=lambda task: task["start_date"] or "~")
+        return [
+            TaskState(
+                name=task["task_id"]
+                + (f" {task['rendered_map_index']}" if task["rendered_map_index"] else ""),
+                state=task["state"] or "",
+                seconds=task["duration"],
+            )
+            for task in found
+        ]
+
+    def xcom(self, dag: str, run: str, task: str, key: str = "return_value", index: int = -1) -> Any:
+        """What a task left behind, as plain dictionaries and lists; None where it left nothing."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
+        answer = self._ask("GET", f"{path}?map_index={index}", missing_ok=True)
+        return None if answer.status_code == 404 else _plain(answer.json()["value"])
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, missing_ok: bool = False
+    ) -> httpx.Response:
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise AirflowError(
+                f"Airflow does not answer at {self.url}: {error}.", remedy="Start it with `headrace up`."
+            ) from error
+        if answer.is_error and not (missing_ok and answer.status_code == 404):
+            raise AirflowError(
+                f"Airflow refused {method} {path.partition('?')[0]}: {answer.status_code} {answer.text[:300]}"
+            )
+        return answer
+
+
+def _plain(value: Any) -> Any:
+    """Airflow's serialised form of a dataclass, as the dictionary of its fields."""
+    if isinstance(value, dict):
+        inner = value.get("__data__", value)
+        return (
+            {key: _plain(item) for key, item in inner.items()} if isinstance(inner, dict) else _plain(inner)
+        )
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
