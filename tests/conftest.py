@@ -7,9 +7,11 @@ import pytest
 from include.stack import lake_server as lake
 from include.stack import postgres as pg
 from include.stack import seaweedfs as weed
+from include.stack import start
 from include.stack.credentials import KeyPair, password
 from include.stack.ports import free_ports
 from include.stack.server import running
+from include.stack.state import State
 
 LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
@@ -52,3 +54,16 @@ def lake_server_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lake
     folder = tmp_path_factory.mktemp("lakefs-local")
     with running(lake.server(folder, free_ports(1)[0], keys, None)) as server:
         yield lake.LakeAccess(server.url, keys)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    """The whole stack under its supervisor, Airflow included; `.home` is its `HEADRACE_HOME`.
+
+    `.client_environment()` holds what clients need, `.postgres`, `.s3` and `.lake` say how each is reached.
+    """
+    home = tmp_path_factory.mktemp("stack") / "home"
+    try:
+        yield start.up(home, choose_free_ports=True, timeout_s=300)
+    finally:
+        start.down(home)

@@ -44,7 +44,7 @@ def repository_root() -> Path:
 
 
 def servers(
-    folder: Path, port: int, database: PostgresAccess, credentials: Credentials, root: Path | None = None
+    folder: Path, port: int, database: PostgresAccess, credentials: Credentials, root: Path
 ) -> tuple[Server, ...]:
     """The four components; whichever starts first brings the tables up to date while the others wait.
 
@@ -53,10 +53,10 @@ def servers(
         port: Of the api-server.
         database: Where the tables lie.
         credentials: Keys and the password of the one user.
-        root: The bundle's root; this repository where None.
+        root: Of the bundle; holds `dags/`, `plugins/` and `.airflowignore`.
     """
     url = f"http://{LOOPBACK}:{port}"
-    environment = _environment(folder, port, database, credentials, root or repository_root())
+    environment = _environment(folder, port, database, credentials, root)
     prepared = _Once(functools.partial(_prepare, folder, database, credentials, environment))
     api = Server(
         name=API_SERVER,

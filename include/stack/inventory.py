@@ -1,7 +1,9 @@
 """All servers of a stack, and which of them a choice needs."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from signal import Signals
 
 from include.stack import airflow, lake_server, mlflow_server, postgres, seaweedfs
@@ -35,9 +37,16 @@ def servers(state: State) -> dict[str, Server]:
             MLFLOW_BUCKET,
             credentials.mlflow_flask_secret,
         ),
-        *airflow.servers(home / "airflow", ports[airflow.PORT[0]], state.postgres, credentials),
+        *airflow.servers(
+            home / "airflow", ports[airflow.PORT[0]], state.postgres, credentials, _bundle_root()
+        ),
     )
     return {server.name: server for server in every}
+
+
+def _bundle_root() -> Path:
+    """The folder whose `dags/` Airflow reads: this repository, or what `HEADRACE_DAGS_ROOT` says."""
+    return Path(os.environ.get("HEADRACE_DAGS_ROOT") or airflow.repository_root()).absolute()
 
 
 def choose(every: dict[str, Server], names: Iterable[str]) -> dict[str, Server]:

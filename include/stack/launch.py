@@ -1,6 +1,6 @@
 """Becomes a server: what the supervisor executes, so that no secret stands in its configuration.
 
-`python -m include.stack.launch HOME NAME` reads `HOME/run/NAME.json` (mode 0600), removes what a killed
+`python -m include.stack.launch NAME` reads `$HEADRACE_HOME/run/NAME.json` (mode 0600), removes what a killed
 predecessor left running, drops to the server's user, and executes the server in its own place.
 """
 
@@ -59,4 +59,4 @@ def main(home: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(os.environ[HOME]), sys.argv[1])

@@ -5,20 +5,20 @@ every interface, and a filer and volumes that anyone may read and write over HTT
 to every origin: a page in the browser of this machine could have read the lake. They now want a signed token.
 """
 
-import base64
-import hashlib
 import hmac
-import json
+import http.client
 import os
 import sys
-import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from include.stack.credentials import KeyPair
-from include.stack.health import answers
+from include.stack.health import OPENER, TIMEOUT_S
 from include.stack.ports import LOOPBACK
+from include.stack.presign import presigned
 from include.stack.server import Server
 
 NAME = "seaweedfs"
@@ -42,7 +42,8 @@ PORTS: Mapping[str, tuple[str, int]] = {
 
 # What the parts of the store sign for each other, and for nobody else.
 _TOKENS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
-_TOKEN_LIFE_S = 60
+PROBE_BUCKET = "headrace-health"
+PROBE = b"headrace"
 
 
 @dataclass(frozen=True)
@@ -76,23 +77,15 @@ class S3Access:
 def server(folder: Path, ports: Mapping[str, int], keys: KeyPair, buckets: tuple[str, ...] = ()) -> Server:
     """The store with its data in `folder` and with `buckets`; `ports` by the variables of `PORTS`."""
     url = f"http://{LOOPBACK}:{ports['HEADRACE_S3_PORT']}"
-    # The gateway answers some 0.3 s before the buckets of the command line exist; the filer knows them.
-    filer = f"http://{LOOPBACK}:{ports['HEADRACE_SEAWEEDFS_FILER_PORT']}"
-    signing = {
-        use: hmac.digest(keys.secret_access_key.encode(), use.encode(), "sha256").hex() for use in _TOKENS
-    }
-
-    def healthy() -> bool:
-        token = _token(signing["FILER_SIGNING_READ"])
-        present = (answers(f"{filer}/buckets/{name}/?limit=1", token=token) for name in buckets)
-        return answers(f"{url}/healthz")() and all(check() for check in present)
-
+    secret = keys.secret_access_key.encode()
+    signing = {use: hmac.digest(secret, use.encode(), "sha256").hex() for use in _TOKENS}
+    access = S3Access(url, keys)
     flags = {flag: ports[variable] for variable, (flag, _) in PORTS.items()}
     command = (
         str(Path(sys.executable).with_name("weed")),
         "-logtostderr=true",
         "mini",
-        f"-dir={folder}",
+        "-dir=.",  # its working folder: a comma in a path would end it
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
         "-master.telemetry=false",
@@ -102,7 +95,8 @@ def server(folder: Path, ports: Mapping[str, int], keys: KeyPair, buckets: tuple
         "-s3.autoCreateBucket=false",
         "-s3.port.lance=0",
         "-s3.port.iceberg=0",
-        *([f"-bucket={','.join(buckets)}"] if buckets else []),
+        # Made in this order, some 0.3 s after the gateway answers first.
+        f"-bucket={','.join([*buckets, PROBE_BUCKET])}",
         *(f"-{flag}={port}" for flag, port in flags.items()),
     )
     return Server(
@@ -117,19 +111,33 @@ def server(folder: Path, ports: Mapping[str, int], keys: KeyPair, buckets: tuple
         },
         folder=folder,
         url=url,
-        health=healthy,
+        health=lambda: _probe(access) is not None,
+        settle=lambda: _keep_probe(access),
         ports={variable: ports[variable] for variable in PORTS},
     )
 
 
-def _token(key: str) -> str:
-    """A JSON Web Token that lets its bearer read for a minute. Source: RFC 7519, HS256."""
+def _probe(access: S3Access) -> bool | None:
+    """Whether the probe object is there; None while the store cannot say.
 
-    def encoded(part: bytes) -> bytes:
-        return base64.urlsafe_b64encode(part).rstrip(b"=")
+    After a restart the gateway knows its objects before it knows the volumes that hold them, and answers 500
+    for a second or so: so only a read through all its parts shows that it is up.
+    """
+    try:
+        with OPENER.open(_probe_url(access, "GET"), timeout=TIMEOUT_S) as response:
+            return bool(response.read() == PROBE)
+    except urllib.error.HTTPError as error:
+        return False if error.code == 404 and b"NoSuchKey" in error.read() else None
+    except (OSError, http.client.HTTPException):
+        return None
 
-    claims = {"exp": int(time.time()) + _TOKEN_LIFE_S}
-    signed = b".".join(
-        encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
-    )
-    return b".".join((signed, encoded(hmac.digest(key.encode(), signed, hashlib.sha256)))).decode()
+
+def _keep_probe(access: S3Access) -> None:
+    if not _probe(access):
+        request = urllib.request.Request(_probe_url(access, "PUT"), data=PROBE, method="PUT")  # noqa: S310
+        OPENER.open(request, timeout=30).close()
+
+
+def _probe_url(access: S3Access, method: str) -> str:
+    url = f"{access.endpoint}/{PROBE_BUCKET}/probe"
+    return presigned(method, url, access.access_key, access.secret_key, access.region)

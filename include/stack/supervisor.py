@@ -30,6 +30,7 @@ WATCHER = "watcher"
 _LONGEST_SOCKET = 95
 _RPC_TIMEOUT_S = 20.0
 
+# Paths are relative to the state folder: a `%` or `;` in its name would mean something here.
 _HEAD = """\
 [unix_http_server]
 file={socket}
@@ -39,11 +40,10 @@ chmod=0600
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [supervisord]
-logfile={log}/supervisord.log
+logfile=log/supervisord.log
 logfile_maxbytes=5MB
 logfile_backups=2
-pidfile={run}/supervisord.pid
-directory={home}
+pidfile=run/supervisord.pid
 umask=077
 nocleanup=true
 {user}
@@ -62,7 +62,7 @@ killasgroup=true
 stopwaitsecs=20
 priority={priority}
 redirect_stderr=true
-stdout_logfile={log}
+stdout_logfile=log/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=3
 """
@@ -166,45 +166,39 @@ class Supervisor:
         psutil.wait_procs([process], timeout=timeout_s)
 
     def _configuration(self, servers: Iterable[Server]) -> str:
-        home, run, log = (_escape(path) for path in (self.state.home, self.state.run_folder, self.log("")))
         user = "user=root" if os.geteuid() == 0 else ""
-        parts = [_HEAD.format(socket=_escape(self.socket), log=log, run=run, home=home, user=user)]
-        watch = (sys.executable, "-m", "include.stack.watch", str(self.state.home))
-        parts.append(self._program(WATCHER, watch, autostart=True))
+        parts = [_HEAD.format(socket=_escape(self.socket), user=user)]
+        watch = (sys.executable, "-m", "include.stack.watch")
+        parts.append(_program(WATCHER, watch, autostart=True))
         for server in servers:
-            launch = (sys.executable, "-m", "include.stack.launch", str(self.state.home), server.name)
+            launch = (sys.executable, "-m", "include.stack.launch", server.name)
             signal = server.stop_signal.name.removeprefix("SIG")
-            parts.append(self._program(server.name, launch, signal=signal, priority=100 - len(server.after)))
+            # Stopped by the supervisor itself, those that wait for others go first.
+            parts.append(_program(server.name, launch, signal=signal, priority=100 + len(server.after)))
         return "".join(parts)
 
-    def _program(
-        self,
-        name: str,
-        command: tuple[str, ...],
-        *,
-        autostart: bool = False,
-        signal: str = "TERM",
-        priority: int = 999,
-    ) -> str:
-        return _PROGRAM.format(
-            name=name,
-            command=_escape(shlex.join(command)),
-            autostart=str(autostart).lower(),
-            signal=signal,
-            # The postmaster tells its children itself; SIGINT to a backend would only cancel its query.
-            as_group=str(signal == "TERM").lower(),
-            priority=priority,
-            log=_escape(self.log(name)),
-        )
-
     def log(self, name: str) -> Path:
-        """The log of a server; the folder of the logs for an empty name."""
-        return self.state.log_folder / f"{name}.log" if name else self.state.log_folder
+        """The log of a server."""
+        return self.state.log_folder / f"{name}.log"
 
     def _call(self, method: str, *arguments: object, timeout_s: float = _RPC_TIMEOUT_S) -> object:
         transport = _UnixTransport(self.socket, timeout_s)
         with xmlrpc.client.ServerProxy("http://supervisor", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
+
+
+def _program(
+    name: str, command: tuple[str, ...], *, autostart: bool = False, signal: str = "TERM", priority: int = 999
+) -> str:
+    return _PROGRAM.format(
+        name=name,
+        command=_escape(shlex.join(command)),
+        autostart=str(autostart).lower(),
+        signal=signal,
+        # The postmaster tells its children itself; SIGINT to a backend would only cancel its query.
+        as_group=str(signal == "TERM").lower(),
+        priority=priority,
+    )
 
 
 def socket_path(home: Path) -> Path:

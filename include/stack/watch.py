@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from include.stack import inventory
+from include.stack.processes import HOME
 from include.stack.server import Server
 from include.stack.state import load
 from include.stack.supervisor import ProcessState, Supervisor
@@ -71,4 +72,4 @@ def main(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(os.environ[HOME]))
