@@ -1,5 +1,6 @@
 """Commits: prepare, check, apply."""
 
+import functools
 import threading
 from collections.abc import Callable, Mapping
 
@@ -63,20 +64,14 @@ class Commits(Core):
             DirtyBranch: `source_metarange` on a branch with uncommitted changes.
             TooManyTries: The branch kept moving.
         """
-
-        def prepare() -> Prepared:
-            return self.prepare_commit(
-                repository,
-                branch,
-                message,
-                committer,
-                metadata,
-                date=date,
-                allow_empty=allow_empty,
-                source_metarange=source_metarange,
-                force=force,
-            )
-
+        prepare = functools.partial(
+            self.prepare_commit,
+            *(repository, branch, message, committer, metadata),
+            date=date,
+            allow_empty=allow_empty,
+            source_metarange=source_metarange,
+            force=force,
+        )
         return self._settle(repository, branch, prepare, check)
 
     def prepare_commit(

@@ -134,32 +134,18 @@ class Merges(Commits):
             Invalid: A merge commit without, or a commit without that, parent number.
             NoChanges, DirtyBranch, NotFound, TooManyTries: As for merge.
         """
+        text = message or f"Revert {ref}"
 
         def build(tx: Transaction, number: int, head: Commit, builder: Builder) -> Commit:
             undone = self._resolve_commit(tx, number, ref)
             if len(undone.parents) > 1 and parent_number <= 0:
                 raise Conflict("must specify 1-based parent number for reverting merge commit")
-            if parent_number > len(undone.parents):
-                raise Invalid(f"given commit does not have the given parent number: parent {parent_number}")
-            parents = undone.parents
-            before = (
-                self._commit(tx, number, parents[max(parent_number, 1) - 1]).meta_range_id
-                if parents
-                else EMPTY
-            )
+            before = self._parent_tree(tx, number, undone, max(parent_number, 1))
             trees = _Trees(head.meta_range_id, before, undone.meta_range_id)
-            tree_id = head.meta_range_id
-            if trees.source != trees.base:
-                tree_id = self._merge_trees(tx, number, trees, builder, MergeStrategy.NONE, "update branch")
+            tree_id = self._merge_trees(tx, number, trees, builder, MergeStrategy.NONE, "update branch")
             if tree_id == head.meta_range_id and not allow_empty:
                 raise NoChanges("update branch: no changes", ref=ref)
-            return new_commit(
-                (head,),
-                tree_id,
-                committer=committer,
-                message=message or f"Revert {ref}",
-                metadata=metadata or {},
-            )
+            return new_commit((head,), tree_id, committer=committer, message=text, metadata=metadata or {})
 
         return self._commit_onto(repository, branch, build, force=force, check=check, source_ref=ref)
 
@@ -185,10 +171,7 @@ class Merges(Commits):
             picked = self._resolve_commit(tx, number, ref)
             if parent_number is None and len(picked.parents) > 1:
                 raise Invalid("must specify 1-based parent number for cherry-pick merge commit")
-            parent = 1 if parent_number is None else parent_number
-            if not 1 <= parent <= len(picked.parents):
-                raise Invalid(f"parent {parent}: given commit does not have the given parent number")
-            before = self._commit(tx, number, picked.parents[parent - 1]).meta_range_id
+            before = self._parent_tree(tx, number, picked, 1 if parent_number is None else parent_number)
             trees = _Trees(head.meta_range_id, picked.meta_range_id, before)
             if trees.source == trees.base:
                 raise NoChanges("update branch: no changes", ref=ref)
@@ -242,6 +225,14 @@ class Merges(Commits):
         if next(staged_differences(tree, staging.scan(tx, tokens)), None) is not None:
             raise DirtyBranch("uncommitted changes (dirty branch)", branch=branch.name)
 
+    def _parent_tree(self, tx: Transaction, number: int, commit: Commit, parent: int) -> str:
+        """Return the tree id of a commit's 1-based parent; the first commit follows the empty tree."""
+        if not commit.parents and parent == 1:
+            return EMPTY
+        if not 1 <= parent <= len(commit.parents):
+            raise Invalid(f"given commit does not have the given parent number: parent {parent}")
+        return self._commit(tx, number, commit.parents[parent - 1]).meta_range_id
+
     def _merge_trees(
         self,
         tx: Transaction,
@@ -252,6 +243,8 @@ class Merges(Commits):
         context: str,
     ) -> str:
         """Return the id of the destination's tree with what changed from base to source."""
+        if ids.source == ids.base:
+            return ids.destination
         if ids.destination == ids.base:
             return ids.source
         destination, source, base = (self._tree(tx, number, tree_id) for tree_id in ids)
