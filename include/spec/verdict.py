@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from include.spec.restored import Restored
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -22,7 +24,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Restored):
     """What a gate decided, and by which rules.
 
     Args:
@@ -38,5 +40,6 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         assert not (self.passed and self.checked == 0), "a verdict that checked nothing cannot pass"
         assert not (self.passed and any(f.severity == "fail" for f in self.findings))
