@@ -10,9 +10,17 @@ import urllib3
 from lakefs_sdk.exceptions import ApiException
 
 from include.lake import paths
-from include.lake.errors import Busy, NotALake, NotFound, UnknownRef, UnknownRepository, Unreachable
+from include.lake.errors import (
+    Busy,
+    NotALake,
+    NotFound,
+    ServerRefused,
+    UnknownRef,
+    UnknownRepository,
+    Unreachable,
+)
 from include.lake.patience import Patience, TransientAnswer
-from include.lake.replies import BoundedRest, meaning
+from include.lake.replies import BoundedRest, meaning, says_why
 from include.lake.wire import Wire
 from include.settings import Settings
 from include.spec.refs import CommitRef, DraftRef
@@ -106,7 +114,9 @@ class Lake:
             # Not through lakefs.Client.storage_config: it keeps what it learns in a dict of the class,
             # shared by all servers of the process, and calls every failure "not authorized".
             config = greeting.call(lambda: greeting.api.config_api.get_config())
-        except (NotFound, ValueError) as error:
+        except (ServerRefused, ValueError) as error:
+            if isinstance(error, ServerRefused) and says_why(error.__cause__):
+                raise
             raise NotALake(
                 "what answers at the endpoint does not speak the lakeFS protocol",
                 remedy="Set HEADRACE_LAKEFS_ENDPOINT to the lake server, such as http://127.0.0.1:8000.",

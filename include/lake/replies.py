@@ -70,6 +70,14 @@ def server_message(error: ApiException) -> str:
     return (str(body) or str(error.reason or "")).strip()[:LONGEST_MESSAGE]
 
 
+def says_why(error: BaseException | None) -> bool:
+    """Whether an answer has the form in which a lakeFS server reports errors."""
+    try:
+        return "message" in json.loads(getattr(error, "body", None) or "")
+    except (ValueError, TypeError):
+        return False
+
+
 def says_no_changes(error: ServerRefused) -> bool:
     """Whether a commit or merge was refused because it would change nothing."""
     return error.status == 400 and "no changes" in error.message.lower()

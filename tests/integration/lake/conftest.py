@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -26,8 +27,8 @@ class Place:
     storage_namespace: str
 
 
-def _settings(place: Place, home: Path, **others: object) -> Settings:
-    fields = {
+def _settings(place: Place, home: Path, **others: Any) -> Settings:
+    fields: dict[str, Any] = {
         "home": home,
         "lakefs_endpoint": place.endpoint,
         "lakefs_access_key_id": place.access_key_id,
@@ -76,7 +77,8 @@ def local_lake(local_place: Place, tmp_path: Path) -> Lake:
 @pytest.fixture(params=["s3", "local"])
 def any_lake(request: pytest.FixtureRequest) -> Lake:
     """Both kinds."""
-    return request.getfixturevalue("lake" if request.param == "s3" else "local_lake")
+    lake: Lake = request.getfixturevalue("lake" if request.param == "s3" else "local_lake")
+    return lake
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ def test_a_run_that_dies_before_any_request_is_published_once_by_the_next_attemp
     for requests in range(MOST_REQUESTS):
         run, table = f"run-{requests}", f"raw/retail/table_{requests}"
         # The second attempt writes fewer and other files: nothing of the first may be left among them.
-        first = write_orders(tmp_path / f"first-{requests}", files=3, rows=10)
-        second = write_orders(tmp_path / f"second-{requests}", files=2, rows=15, first=1)
+        first = write_orders(tmp_path / f"first-{requests}", files=2, rows=10)
+        second = write_orders(tmp_path / f"second-{requests}", files=1, rows=15, first=1)
         killed = died(publish_folder, settings, run, {table: first}, requests)
         partial = paths(lake, lake.head(), table)
         assert partial in ([], [f"{table}/{name}" for name in names(first)]), "main shows a part of a run"
@@ -65,7 +65,7 @@ def names(folder):
 
 def test_a_run_that_dies_while_it_is_refused_leaves_main_alone_and_can_try_again(lake, settings, tmp_path):
     base = lake.head()
-    folder = write_orders(tmp_path / "orders")
+    folder = write_orders(tmp_path / "orders", files=1)
     for requests in range(MOST_REQUESTS):
         if not died(refuse_folder, settings, "run-1", folder, requests):
             break
@@ -80,16 +80,18 @@ def test_a_run_that_dies_while_it_is_refused_leaves_main_alone_and_can_try_again
 
 
 def test_an_orphan_that_was_merged_is_settled_when_it_is_collected(lake, settings, tmp_path):
-    folder = write_orders(tmp_path / "orders")
+    folder = write_orders(tmp_path / "orders", files=1)
+    run = ""
     for requests in range(MOST_REQUESTS):
-        run = f"run-{requests}"
-        head = lake.head()
+        run, head = f"run-{requests}", lake.head()
         assert died(publish_folder, settings, run, {f"raw/retail/{run}": folder}, requests)
         if lake.head() != head:
             break
     collected = collect_drafts(lake, timedelta(0), now=datetime.now(UTC) + timedelta(minutes=5))
     assert {(item.run_id, item.reason) for item in collected if item.run_id == run} == {(run, "published")}
-    assert find_published(lake, run, STATION).commit == lake.head()
+    published = find_published(lake, run, STATION)
+    assert published is not None
+    assert published.commit == lake.head()
     branches = lake.api.branches_api.list_branches(lake.repository).results
     assert [branch.id for branch in branches] == ["main"]
 
