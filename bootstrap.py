@@ -67,10 +67,10 @@ def check_machine(venv: Path) -> None:
         )
 
 
-def pip_options() -> dict[str, str]:
-    """What pip is configured to do, by option; as in pip, [install] beats [global], the environment both."""
+def pip_options(python: Path) -> dict[str, str]:
+    """What the pip of an environment is configured to do; [install] beats [global], variables beat both."""
     listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+        [str(python), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
     by_section: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for line in listed.splitlines():
@@ -81,12 +81,13 @@ def pip_options() -> dict[str, str]:
     return {**by_section["global"], **by_section["install"], **by_section[":env:"]}
 
 
-def uv_environment() -> dict[str, str]:
+def uv_environment(venv: Path) -> dict[str, str]:
     """The environment for uv, which does not read pip's configuration: indexes, wheelhouses, certificates.
 
     Passed as variables, since an index address can carry a password. A variable that is already set wins.
     """
-    pip = pip_options()
+    # Its own pip, since a system's Python may come without one.
+    pip = pip_options(venv / "bin" / "python")
     wanted = {
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
         "UV_INDEX": " ".join(pip.get("extra-index-url", "").split()),
@@ -169,7 +170,6 @@ def install(venv: Path, *, compile_bytecode: bool) -> None:
     """Makes the environment from nothing, in the order that lets each step rely on the one before."""
     python = str(venv / "bin" / "python")
     uv = str(venv / "bin" / "uv")
-    environment = uv_environment()
     pip_install = [uv, "pip", "install", "--python", python, "--quiet"]
     if compile_bytecode:
         pip_install.append("--compile-bytecode")
@@ -179,6 +179,7 @@ def install(venv: Path, *, compile_bytecode: bool) -> None:
         pinned.flush()
         with_pip = [python, "-m", "pip", "install", "-qq", "--require-hashes", "--no-deps"]
         run("the installer (uv)", [*with_pip, "-r", pinned.name])
+    environment = uv_environment(venv)
     count = len(re.findall(r"^\S+==", LOCK_FILE.read_text(), re.MULTILINE))
     lock, torch = str(LOCK_FILE), torch_requirement()
     # No dependency is followed: the lock is complete, and two that packages declare must stay out
@@ -223,7 +224,7 @@ def make_lock(venv: Path, extra: list[str]) -> None:
         shape = ["--generate-hashes", "--no-emit-package", "torch", "--custom-compile-command", "make lock"]
         resolve = [str(venv / "bin" / "uv"), "pip", "compile", "--quiet", "--output-file", str(proposed)]
         resolve += [*target, *shape, "--override", OVERRIDES_FILE.name, DIRECT_FILE.name, *extra]
-        environment = uv_environment()
+        environment = uv_environment(venv)
         # An index that offers a version for other machines only would hide the same version of the registry.
         for extra_index in ("UV_INDEX", "UV_INDEX_STRATEGY"):
             environment.pop(extra_index, None)

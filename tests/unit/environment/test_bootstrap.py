@@ -13,6 +13,8 @@ import pytest
 
 import bootstrap
 
+VENV = Path("venv")
+
 PIP_SAYS = """\
 :env:.find-links='/a/wheelhouse /b/wheelhouse'
 :env:.disable-pip-version-check='1'
@@ -27,8 +29,12 @@ freeze.timeout='10'
 @pytest.fixture
 def pip_says(monkeypatch):
     def say(text: str) -> None:
-        done = subprocess.CompletedProcess([], 0, stdout=text)
-        monkeypatch.setattr("bootstrap.subprocess.run", lambda *_, **__: done)
+                def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+            # Of the environment itself: the Python that made it may come without pip.
+            assert command == [str(VENV / "bin" / "python"), "-m", "pip", "config", "list"]
+            return subprocess.CompletedProcess(command, 0, stdout=text)
+
+        monkeypatch.setattr("bootstrap.subprocess.run", run)
 
     for name in ("UV_FIND_LINKS", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_NO_INDEX", "UV_INDEX_STRATEGY"):
         monkeypatch.delenv(name, raising=False)
@@ -37,7 +43,7 @@ def pip_says(monkeypatch):
 
 def test_pip_configuration_reaches_uv_with_pips_precedence(pip_says):
     pip_says(PIP_SAYS)
-    told = bootstrap.uv_environment()
+    told = bootstrap.uv_environment(VENV)
     assert told["UV_FIND_LINKS"] == "/a/wheelhouse,/b/wheelhouse"
     assert told["UV_INDEX"] == "https://one.example/simple https://two.example/simple"
     assert told["UV_DEFAULT_INDEX"] == "https://user:secret@index.example/simple"
@@ -47,7 +53,7 @@ def test_pip_configuration_reaches_uv_with_pips_precedence(pip_says):
 
 def test_without_a_pip_configuration_uv_keeps_its_defaults(pip_says):
     pip_says("")
-    told = bootstrap.uv_environment()
+    told = bootstrap.uv_environment(VENV)
     assert not {"UV_FIND_LINKS", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_NO_INDEX", "UV_INDEX_STRATEGY"} & set(
         told
     )
@@ -56,13 +62,13 @@ def test_without_a_pip_configuration_uv_keeps_its_defaults(pip_says):
 def test_a_variable_that_is_set_and_empty_is_not_passed_on(pip_says, monkeypatch):
     pip_says("")
     monkeypatch.setenv("UV_TORCH_BACKEND", "")
-    assert "UV_TORCH_BACKEND" not in bootstrap.uv_environment()
+    assert "UV_TORCH_BACKEND" not in bootstrap.uv_environment(VENV)
 
 
 def test_a_variable_that_is_set_wins(pip_says, monkeypatch):
     pip_says(PIP_SAYS)
     monkeypatch.setenv("UV_FIND_LINKS", "/mine")
-    assert bootstrap.uv_environment()["UV_FIND_LINKS"] == "/mine"
+    assert bootstrap.uv_environment(VENV)["UV_FIND_LINKS"] == "/mine"
 
 
 def test_the_installer_itself_is_locked_with_hashes():
