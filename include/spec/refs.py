@@ -6,6 +6,7 @@ Readers name a commit, never a moving branch: a `CommitRef` read twice gives the
 from dataclasses import dataclass
 from typing import Literal
 
+from include.spec.restored import Restored
 from include.spec.verdict import Verdict
 
 
@@ -39,7 +40,7 @@ class DraftRef:
 
 
 @dataclass(frozen=True)
-class TableRef:
+class TableRef(Restored):
     """A table as it stands at one commit: the objects under `prefix`."""
 
     at: CommitRef
@@ -63,7 +64,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Watermark:
+class Watermark(Restored):
     """What one commit of the lake holds of a source: read and written with the data, never apart from it.
 
     Args:
@@ -78,7 +79,7 @@ class Watermark:
 
 
 @dataclass(frozen=True)
-class Published:
+class Published(Restored):
     """A run whose draft is on main, or had nothing to add to it.
 
     Args:
@@ -100,7 +101,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Refused(Restored):
     """A run whose draft did not pass its gates: main is untouched, the branch is kept for inspection.
 
     Args:
@@ -121,7 +122,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Landed:
+class Landed(Restored):
     """One table as a run landed it on its draft.
 
     Args:
@@ -144,7 +145,7 @@ class Landed:
 
 
 @dataclass(frozen=True)
-class Landing:
+class Landing(Restored):
     """What one task landed: all tables that are read together.
 
     Args:
@@ -163,7 +164,7 @@ class Landing:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judged(Restored):
     """What the gates decided on a draft, and what deciding took.
 
     Args:
