@@ -29,7 +29,7 @@ freeze.timeout='10'
 @pytest.fixture
 def pip_says(monkeypatch):
     def say(text: str) -> None:
-                def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
             # Of the environment itself: the Python that made it may come without pip.
             assert command == [str(VENV / "bin" / "python"), "-m", "pip", "config", "list"]
             return subprocess.CompletedProcess(command, 0, stdout=text)
