@@ -49,6 +49,9 @@ class Settings(BaseSettings):
 
     retail_dsn: SecretStr = SecretStr("")
 
+    signing_key: SecretStr = SecretStr("")
+    signer: str = "release"
+
     cache_size_bytes: int = 20 * 2**30
 
     @property

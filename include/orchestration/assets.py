@@ -8,3 +8,26 @@ from include.spec.source import Source
 def raw(source: Source) -> Asset:
     """All tables of a source as main holds them; has an event for each commit that changed any."""
     return Asset(name=f"raw/{source.name}", uri=f"headrace://lake/raw/{source.name}", group="lake")
+
+
+def features(source: str) -> Asset:
+    """All feature tables that follow from a source, as main holds them."""
+    return Asset(name=f"features/{source}", uri=f"headrace://lake/features/{source}", group="lake")
+
+
+def champion(product: str) -> Asset:
+    """The version of a product that serves; has an event for each promotion and rollback."""
+    name = f"registry/{product}/champion"
+    return Asset(name=name, uri=f"headrace://{name}", group="registry")
+
+
+def predictions(product: str) -> Asset:
+    """The predictions of a product, as main holds them."""
+    name = f"predictions/{product}"
+    return Asset(name=name, uri=f"headrace://lake/{name}", group="lake")
+
+
+def retrain_request(product: str) -> Asset:
+    """A breach that monitoring found; the event tells the reasons."""
+    name = f"monitoring/{product}/retrain_request"
+    return Asset(name=name, uri=f"headrace://{name}", group="monitoring")

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ CHAMPION = "champion"
 RUN_KEY = "headrace.run_key"
 DIGEST = "headrace.digest"
 MODEL_URI = "headrace.model_uri"
+HARDWARE_CLASS = "headrace.hardware_class"
 BUNDLE = "bundle"
 
 
@@ -124,6 +126,15 @@ class Registry:
                 ) from error
             document: dict[str, Any] = json.loads(Path(path).read_text())
             return document
+
+    def started_at(self, run_id: str) -> datetime:
+        """When the run was started, UTC without a zone: the same whenever it is asked."""
+        started_ms = self.client.get_run(run_id).info.start_time
+        return datetime.fromtimestamp(started_ms / 1000, UTC).replace(tzinfo=None, microsecond=0)
+
+    def hardware_class(self, run_id: str) -> str:
+        """Device and machine kind that a run's candidate was fitted on."""
+        return str(self.client.get_run(run_id).data.tags[HARDWARE_CLASS])
 
     def finish(self, run_id: str, *, failed: bool = False) -> None:
         """Ends a run."""

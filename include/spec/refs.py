@@ -210,3 +210,112 @@ class ModelRef:
     version: str
     run_id: str
     digest: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What one feature build wrote on its draft.
+
+    Args:
+        source: Name of the source.
+        data: Commit that the raw tables were read at.
+        tables: Lake paths of the feature tables.
+        manifest_hash: Hash of the dbt project and its engines.
+        seconds: Of the build.
+        changed: Whether any table differs from what main held.
+    """
+
+    source: str
+    data: CommitRef
+    tables: tuple[str, ...]
+    manifest_hash: str
+    seconds: float
+    changed: bool
+
+
+@dataclass(frozen=True)
+class TrainingSetRef:
+    """A pinned training set in the lake.
+
+    Args:
+        product: Name of the model product.
+        id: First digits of its content's hash.
+        at: Commit that holds it.
+        prefix: Its folder.
+        features_at: Commit of the feature tables that it was pinned from.
+        as_of: Moment that it was pinned as of, ISO 8601, UTC.
+    """
+
+    product: str
+    id: str
+    at: CommitRef
+    prefix: str
+    features_at: CommitRef
+    as_of: str
+
+
+@dataclass(frozen=True)
+class JudgedCandidate:
+    """A candidate with its training set and what the gate said of it.
+
+    Args:
+        candidate: The fitted model.
+        training_set: What it was fitted on and judged by.
+        verdict: Of the gate.
+        primary: The primary metric on the test period.
+        champion_version: Version it was compared with; empty where there was none.
+    """
+
+    candidate: CandidateRef
+    training_set: TrainingSetRef
+    verdict: Verdict
+    primary: float
+    champion_version: str = ""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch of predictions on its draft.
+
+    Args:
+        product: Name of the model product.
+        model: The champion that scored.
+        features_at: Commit of the features.
+        as_of: Moment whose knowledge was used, ISO 8601, UTC.
+        rows: How many predictions.
+    """
+
+    product: str
+    model: ModelRef
+    features_at: CommitRef
+    as_of: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What monitoring found of a champion, and what is to be done.
+
+    Args:
+        product: Name of the model product.
+        model: The champion.
+        as_of: Moment whose knowledge was used, ISO 8601, UTC.
+        share_drifted: Share of the inputs that drifted.
+        drift_breach: Whether inputs or scores crossed the product's bounds.
+        matured_rows: Predictions whose truth is known.
+        performance: Primary metric on them, or None where there are too few.
+        retrain: Whether a new candidate is to be trained.
+        reasons: Why.
+        published: Commit of main that holds the findings.
+    """
+
+    product: str
+    model: ModelRef
+    as_of: str
+    share_drifted: float
+    drift_breach: bool
+    matured_rows: int
+    performance: float | None
+    retrain: bool
+    reasons: tuple[str, ...]
+    published: CommitRef

@@ -50,6 +50,8 @@ class Credentials:
     airflow_jwt_secret: str = field(repr=False)
     airflow_api_secret: str = field(repr=False)
     mlflow_flask_secret: str = field(repr=False)
+    # A stack made before releases were signed gets its key at its next start.
+    signing_key: str = field(repr=False, default_factory=lambda: password(64))
 
     @classmethod
     def generate(cls) -> "Credentials":
@@ -122,6 +124,7 @@ class State:
             "HEADRACE_AIRFLOW_USERNAME": AIRFLOW_USER,
             "HEADRACE_AIRFLOW_PASSWORD": self.credentials.airflow_password,
             "HEADRACE_RETAIL_DSN": self.postgres.dsn("retail"),
+            "HEADRACE_SIGNING_KEY": self.credentials.signing_key,
         }
 
     def save(self) -> None:

@@ -1,0 +1,91 @@
+"""The last steps of every flow that publishes: judge the draft, then put it on main or keep it apart."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.settings import settings
+from include.spec.errors import HeadraceError
+from include.spec.refs import DraftRef, Judged, Published, Refused
+
+PUBLISH, REFUSE = "publish", "refuse"
+
+
+def judge(draft: DraftRef, folders: Mapping[str, str], evidence: str | None) -> Judged:
+    """Judge tables as the draft holds them; pushes `judged`.
+
+    Args:
+        draft: What the flow wrote.
+        folders: Folder of the Parquet files of each table, both as lake paths.
+        evidence: Folder of the lake that keeps the results; None keeps none.
+
+    Raises:
+        AirflowFailException: A suite is missing or broken, which no retry can mend.
+    """
+    from include.ingestion.batch import peak_memory_bytes
+    from include.lake import Lake
+    from include.validation.draft import judge_draft
+    from include.validation.suite import SuiteError
+
+    started = time.monotonic()
+    lake = Lake.connect(settings())
+    try:
+        verdict = judge_draft(lake, settings(), draft, folders, evidence_prefix=evidence)
+    except SuiteError as error:
+        raise AirflowFailException(str(error)) from error
+    judged = Judged(verdict, time.monotonic() - started, peak_memory_bytes())
+    push("judged", judged)
+    return judged
+
+
+def next_step(judged: Judged, params: Mapping[str, Any] | None) -> str | None:
+    """The task that follows a gate: none in a dry run."""
+    if (params or {}).get("dry_run"):
+        return None
+    return PUBLISH if judged.verdict.passed else REFUSE
+
+
+def publish(draft: DraftRef, judged: Judged, message: str, metadata: Mapping[str, str]) -> Published:
+    """Put the draft and its verdict on main in one commit; again returns the same; pushes `published`."""
+    from include.lake import Lake, commit_draft, find_published, merge_draft
+
+    lake = Lake.connect(settings())
+    published = find_published(lake, draft.run_id, draft.station)
+    if published is None:
+        commit_draft(lake, draft, message, metadata, judged.verdict)
+        published = merge_draft(lake, draft)
+    push("published", published)
+    return published
+
+
+def refuse(draft: DraftRef, judged: Judged) -> None:
+    """Keep what did not pass on its branch, with the verdict; pushes `refused`.
+
+    Raises:
+        AirflowFailException: Always: whoever answers for the data must know, and no retry mends it.
+    """
+    from include.lake import Lake
+    from include.lake import refuse as keep_apart
+
+    refused = keep_apart(Lake.connect(settings()), draft, judged.verdict)
+    push("refused", refused)
+    raise AirflowFailException(str(_refusal(refused)))
+
+
+def push(key: str, value: object) -> None:
+    """Hand a reference on beside the task's return value."""
+    get_current_context()["ti"].xcom_push(key, value)
+
+
+def _refusal(refused: Refused) -> HeadraceError:
+    verdict = refused.verdict
+    broken = [finding for finding in verdict.findings if finding.severity == "fail"]
+    worst = "; ".join(f"{finding.table}: {finding.rule}: {finding.observed}" for finding in broken)
+    return HeadraceError(
+        f"Refused: {len(broken)} of {verdict.checked} rules are broken: {worst}.",
+        remedy="Main is as it was. Look at the branch, correct the source, and run again.",
+        branch=refused.branch,
+    )
