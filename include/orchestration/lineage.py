@@ -14,6 +14,7 @@ from include.spec.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from include.lake import Lake
+    from include.registry.bundle import Predictor
     from include.registry.store import Registry
     from include.release.manifest import Manifest
 
@@ -180,3 +181,31 @@ def _audit(path: str, document: bytes, verified: Any, manifest: "Manifest") -> V
         Finding(path, rule, f"{len(document)} bytes") for rule, holds in rules.items() if not holds
     )
     return Verdict(not broken, suite_hash, len(rules), broken)
+
+
+def load_released(lake: "Lake", registry: "Registry", model: ModelRef) -> tuple["Predictor", "Manifest"]:
+    """Loads a version only if a signed manifest in the lake names its bytes.
+
+    Raises:
+        HeadraceError: The version has no manifest, or the manifest names other bytes.
+        TamperedManifest: The manifest's signature does not hold.
+        DigestMismatch: The registry holds other bytes than the manifest names.
+    """
+    from include.lake import checkout
+    from include.release.manifest import manifest_path, verify
+
+    path = manifest_path(model.product, model.version)
+    tags = registry.version_tags(model)
+    if "headrace.manifest_commit" not in tags:
+        raise HeadraceError(
+            f"Version {model.version} of {model.product} was never released: it has no manifest.",
+            remedy="Promote a version that train__<product> has released.",
+        )
+    at = CommitRef(lake.repository, tags["headrace.manifest_commit"])
+    with checkout(lake, at, path) as held:
+        document = held.path(path).read_bytes()
+    manifest = verify(document, settings().signing_key.get_secret_value().encode())
+    if (manifest.product, manifest.version) != (model.product, model.version):
+        raise HeadraceError("The manifest is another version's.", path=path, version=model.version)
+    released = ModelRef(model.product, model.version, model.run_id, manifest.digest)
+    return registry.load(released), manifest
