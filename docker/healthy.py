@@ -12,4 +12,8 @@ def healthy(url: str, component: str = "") -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if healthy(*sys.argv[1:]) else 1)
+    try:
+        well = healthy(*sys.argv[1:])
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
+    sys.exit(0 if well else f"{sys.argv[1]}: {sys.argv[2:]} not healthy")
