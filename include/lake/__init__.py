@@ -13,6 +13,7 @@ from include.lake.checkout import Checkout, checkout
 from include.lake.connection import Lake
 from include.lake.drafts import commit_draft, discard, open_draft, refuse
 from include.lake.publish import merge_draft, publish
+from include.lake.remove import remove
 from include.lake.retention import Collected, collect_drafts, refused
 from include.lake.runs import find_published
 from include.lake.upload import Parting, Uploaded, upload
@@ -35,6 +36,7 @@ __all__ = [
     "read_watermark",
     "refuse",
     "refused",
+    "remove",
     "upload",
     "write_watermark",
 ]

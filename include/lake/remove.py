@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from include.lake.connection import MODELS, Lake
+from include.lake.errors import ServerRefused
 from include.lake.runs import needed_head
 from include.spec.refs import DraftRef
 
@@ -18,6 +19,15 @@ def remove(lake: Lake, draft: DraftRef, paths: Sequence[str]) -> None:
         ServerRefused: Some could not be removed.
     """
     needed_head(lake, draft)
+    delete = lake.api.objects_api.delete_objects
     for first in range(0, len(paths), PAGE):
         named = MODELS.PathList(paths=list(paths[first : first + PAGE]))
-        lake.call(lambda: lake.api.objects_api.delete_objects(lake.repository, draft.branch, named))  # noqa: B023
+        done = lake.call(lambda named=named: delete(lake.repository, draft.branch, named))  # type: ignore[misc]
+        if done.errors:
+            kept = done.errors[0]
+            raise ServerRefused(
+                f"{len(done.errors)} objects could not be taken off the draft: {kept.message}",
+                status=kept.status_code,
+                path=kept.path,
+                branch=draft.branch,
+            )

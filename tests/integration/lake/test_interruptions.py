@@ -18,6 +18,7 @@ from tests.integration.lake.workers import FORKSERVER, publish_folder, refuse_fo
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 MOST_REQUESTS = 60
+MERGE_AFTER = 12  # requests that every publication sends before its merge, at the least
 
 
 def died(target, *arguments) -> bool:
@@ -82,7 +83,7 @@ def test_a_run_that_dies_while_it_is_refused_leaves_main_alone_and_can_try_again
 def test_an_orphan_that_was_merged_is_settled_when_it_is_collected(lake, settings, tmp_path):
     folder = write_orders(tmp_path / "orders", files=1)
     run = ""
-    for requests in range(MOST_REQUESTS):
+    for requests in range(MERGE_AFTER, MOST_REQUESTS):
         run, head = f"run-{requests}", lake.head()
         assert died(publish_folder, settings, run, {f"raw/retail/{run}": folder}, requests)
         if lake.head() != head:

@@ -13,6 +13,7 @@ from include.lake import (
     publish,
     refuse,
     refused,
+    remove,
     upload,
 )
 from include.lake.errors import DraftGone, GateNotPassed, MergeConflict
@@ -183,6 +184,20 @@ def test_a_writing_task_that_is_tried_again_leaves_no_file_of_the_first_try(any_
     assert paths(lake, draft) == []
 
 
+def test_what_a_draft_takes_away_is_gone_from_main_and_kept_by_older_commits(any_lake, orders):
+    lake = any_lake
+    before = published(lake, orders(3, 10), "run-1").commit
+    draft = open_draft(lake, "run-2", STATION)
+    taken = [f"{ORDERS}/part-000000.parquet", f"{ORDERS}/part-000010.parquet"]
+    remove(lake, draft, [*taken, f"{ORDERS}/never-there.parquet"])
+    remove(lake, draft, taken)
+    commit_draft(lake, draft, "Take away", {}, PASSED)
+    result = merge_draft(lake, draft)
+    assert (result.changed, result.rows) == (True, ())
+    assert paths(lake, result.commit) == [f"{ORDERS}/part-000020.parquet"]
+    assert len(paths(lake, before)) == 3
+
+
 def test_restarting_a_draft_throws_the_first_attempt_away(lake, orders):
     draft = open_draft(lake, "run-1", STATION)
     upload(lake, draft, orders(3, 10), ORDERS)
@@ -284,6 +299,7 @@ def test_a_draft_that_is_gone_is_one_clear_error(lake, orders):
     for step in (
         lambda: upload(lake, draft, folder, ORDERS),
         lambda: discard(lake, draft, ORDERS),
+        lambda: remove(lake, draft, [f"{ORDERS}/a.parquet"]),
         lambda: commit_draft(lake, draft, "Ingest", {}, PASSED),
         lambda: merge_draft(lake, draft),
         lambda: refuse(lake, draft, REFUSED),
