@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from include.stack.lakefs.blockstore.presign import Presigner
 from include.stack.lakefs.blockstore.s3_streams import (
     MISSING,
     SCHEME,
@@ -54,9 +55,10 @@ class S3Store:
             return self._connect(self._options.endpoint)
 
     @cached_property
-    def _signer(self) -> "S3Client":
-        public = self._options.public_endpoint
-        return self._connect(public) if public else self.client
+    def _presigner(self) -> Presigner:
+        known = self._options
+        endpoint = known.public_endpoint or known.endpoint or f"https://s3.{known.region}.amazonaws.com"
+        return Presigner(endpoint, known.region, known.access_key_id, known.secret_access_key, self._expiry_s)
 
     def _connect(self, endpoint: str) -> "S3Client":
         import boto3
@@ -200,11 +202,7 @@ class S3Store:
     def presign(self, uri: str, *, write: bool = False) -> tuple[str, int]:
         """See `Blockstore`."""
         bucket, key = split(uri)
-        link = self._signer.generate_presigned_url(
-            "put_object" if write else "get_object",
-            Params={"Bucket": bucket, "Key": key},
-            ExpiresIn=self._expiry_s,
-        )
+        link = self._presigner.link("PUT" if write else "GET", bucket, key)
         return link, int(time.time()) + self._expiry_s
 
     def create_upload(self, uri: str) -> str:
@@ -216,11 +214,7 @@ class S3Store:
     def presign_part(self, uri: str, upload_id: str, number: int) -> str:
         """See `MultipartStore`."""
         bucket, key = split(uri)
-        return self._signer.generate_presigned_url(
-            "upload_part",
-            Params={"Bucket": bucket, "Key": key, "UploadId": upload_id, "PartNumber": number},
-            ExpiresIn=self._expiry_s,
-        )
+        return self._presigner.link("PUT", bucket, key, {"partNumber": str(number), "uploadId": upload_id})
 
     def copy_part(self, uri: str, upload_id: str, number: int, source: str, span: str) -> str:
         """See `MultipartStore`."""
