@@ -12,7 +12,8 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from itertools import accumulate
+from typing import TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -31,7 +32,7 @@ _entry_decoder = msgspec.msgpack.Decoder(Entry)
 _local = threading.local()
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """An entry as trees and staging areas hold it: undecoded, with what it is compared by."""
 
     path: str
@@ -47,7 +48,7 @@ Edit: TypeAlias = tuple[str, Row | None]
 """A path and what to put there, or None to delete it."""
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Range(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """A stretch of at least one entry in order of path, as four columns.
 
     No column but the paths has an object per entry, so that a range is quick to read and a cache full
@@ -65,6 +66,11 @@ class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
     lengths: tuple[int, ...]
     records: bytes
 
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Where each record ends in `records`, after a 0."""
+        return tuple(accumulate(self.lengths, initial=0))
+
     def index(self, path: str, start: int = 0) -> int:
         """Return where a path is or would be, at or after an index."""
         return bisect.bisect_left(self.paths, path, start)
@@ -73,28 +79,27 @@ class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Return the identity at an index."""
         return self.identities[at * IDENTITY_BYTES : (at + 1) * IDENTITY_BYTES]
 
+    def row(self, at: int) -> Row:
+        """Return the entry at an index."""
+        return Row(self.paths[at], self.identity(at), self.records[self.ends[at] : self.ends[at + 1]])
+
     def find(self, path: str) -> Row | None:
         """Return the entry at a path."""
         at = self.index(path)
-        if at == len(self.paths) or self.paths[at] != path:
-            return None
-        begin = sum(self.lengths[:at])
-        return Row(path, self.identity(at), self.records[begin : begin + self.lengths[at]])
+        return self.row(at) if at < len(self.paths) and self.paths[at] == path else None
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Yield the entries from an index on."""
-        begin = sum(self.lengths[:start])
-        for at in range(start, len(self.paths)):
-            end = begin + self.lengths[at]
-            yield Row(self.paths[at], self.identity(at), self.records[begin:end])
-            begin = end
+        return map(self.row, range(start, len(self.paths)))
 
     def part(self, start: int, stop: int) -> "Range":
         """Return the entries from one index up to another."""
-        begin = sum(self.lengths[:start])
-        lengths = self.lengths[start:stop]
-        identities = self.identities[start * IDENTITY_BYTES : stop * IDENTITY_BYTES]
-        return Range(self.paths[start:stop], identities, lengths, self.records[begin : begin + sum(lengths)])
+        return Range(
+            self.paths[start:stop],
+            self.identities[start * IDENTITY_BYTES : stop * IDENTITY_BYTES],
+            self.lengths[start:stop],
+            self.records[self.ends[start] : self.ends[stop]],
+        )
 
     def identity_of(self) -> dict[str, bytes]:
         """Return all identities by path."""
