@@ -75,8 +75,6 @@ class Api:
             reply = failure(413, error.message, [("Connection", "close")])
         except LakeError as error:
             reply = failure(error.status, error.message)
-        except ConnectionError:
-            raise
         except Exception:
             # The last resort: the client learns that it was not at fault, the log learns the rest.
             log.exception("%s %s failed", scope["method"], scope["path"])

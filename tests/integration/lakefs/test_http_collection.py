@@ -1,5 +1,6 @@
 """Garbage collection: what goes, what stays, and what a reader meets."""
 
+import secrets
 import time
 
 import pytest
@@ -125,20 +126,32 @@ async def test_unknown_repositories_are_404(api):
 
 
 @pytest.mark.integration
-def test_the_command_collects_on_a_running_server(start, monkeypatch, tmp_path):
-    server = start()
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_the_command_collects_on_a_running_server(start, monkeypatch, tmp_path, request, kind):
+    s3 = request.getfixturevalue("seaweedfs") if kind == "s3" else None
+    namespace = "local://tests" if s3 is None else f"s3://headrace-lake/{secrets.token_hex(8)}"
+    server = start(s3=s3)
     for key, value in server.access.environment().items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
     settings.cache_clear()
     with server.http as http:
-        http.post("/repositories", json={"name": "tests", "storage_namespace": "local://tests"})
+        http.post("/repositories", json={"name": "tests", "storage_namespace": namespace})
         for data in (b"1", b"2"):
             http.post("/repositories/tests/branches/main/objects?path=a", content=data)
-    done = CliRunner().invoke(cli, ["lakefs", "gc", "tests"])
-    assert (done.exit_code, done.output) == (0, "tests: 0 expired and 0 unreferenced objects deleted\n")
-    unknown = CliRunner().invoke(cli, ["lakefs", "gc", "none"])
-    assert unknown.exit_code == 1
+        time.sleep(1.1)  # S3 tells times in whole seconds
+        told = []
+        for flags in (["--dry-run"], [], []):
+            done = CliRunner().invoke(cli, ["lakefs", "gc", "tests", "--grace-hours", "0", *flags])
+            assert done.exit_code == 0, done.output
+            told.append(done.output.strip().removeprefix("tests: 0 expired and "))
+        assert told == [
+            "1 unreferenced objects would be deleted",
+            "1 unreferenced objects deleted",
+            "0 unreferenced objects deleted",
+        ]
+        assert http.get("/repositories/tests/refs/main/objects?path=a").content == b"2"
+    assert CliRunner().invoke(cli, ["lakefs", "gc", "none"]).exit_code == 1
     monkeypatch.setenv("HEADRACE_LAKEFS_SECRET_ACCESS_KEY", "wrong")
     settings.cache_clear()
     assert CliRunner().invoke(cli, ["lakefs", "gc", "tests"]).exit_code == 1

@@ -190,6 +190,9 @@ async def test_a_run_names_the_commit_that_came_of_it(api, repo, receiver):
     assert (await api.get(f"{repo}/actions/runs")).status_code == 404
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -203,6 +206,7 @@ async def test_a_run_names_the_commit_that_came_of_it(api, repo, receiver):
         "name: xx\non: {pre-commit: }\nhooks: !!python/object/apply:os.system ['true']",
         "[",
         "a: &a [*a]",
+        BOMB,
         "",
     ],
 )

@@ -121,3 +121,36 @@ def test_secrets_are_in_no_log_and_on_no_command_line(start, tmp_path):
 
     pid = pid_listening(int(server.access.endpoint.rpartition(":")[2]))
     assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_the_command_is_the_same_server(tmp_path):
+    port = free_ports(1)[0]
+    command = [
+        str(Path(sys.executable).parent / "headrace"),
+        "lakefs",
+        "--port",
+        str(port),
+        "--data",
+        str(tmp_path),
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    with subprocess.Popen(
+        [*command, "--blockstore", "local"], env=environment, stdout=subprocess.DEVNULL
+    ) as server:
+        try:
+            deadline = time.monotonic() + 30
+            while not healthy(port) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            key_id, secret = (tmp_path / "credentials").read_text().split()
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/user", auth=(key_id, secret))
+            assert answer.json()["user"]["id"] == "admin"
+        finally:
+            server.terminate()
+        assert server.wait(timeout=20) in (0, -signal.SIGTERM)
+
+
+def healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/_health", timeout=1).status_code == 204
+    except httpx.TransportError:
+        return False

@@ -1,9 +1,12 @@
 """Bytes in and out: forms, ranges, conditions, memory, what is left of a failure."""
 
+import base64
 import errno
 import hashlib
 import os
 import secrets
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -239,3 +242,26 @@ def test_large_bodies_pass_in_bounded_memory(start, request, kind):
         assert found.hexdigest() == digest.hexdigest()
         after = peak_bytes(pid_listening(int(server.access.endpoint.rpartition(":")[2])))
     assert after - before < 100 * 2**20
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("sent", [1000, 5 * 2**20], ids=["small", "spilled"])
+def test_a_client_that_goes_away_leaves_nothing(start, sent):
+    server = start()
+    port = int(server.access.endpoint.rpartition(":")[2])
+    keys = f"{server.access.access_key_id}:{server.access.secret_access_key}".encode()
+    with server.http as http:
+        http.post("/repositories", json={"name": "cut", "storage_namespace": "local://cut"})
+        head = (
+            "POST /api/v1/repositories/cut/branches/main/objects?path=a HTTP/1.1\r\nHost: lake\r\n"
+            f"Authorization: Basic {base64.b64encode(keys).decode()}\r\nContent-Length: {sent + 1000}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head.encode() + b"x" * sent)
+        deadline = time.monotonic() + 10
+        unfinished = server.folder / "blocks" / ".unfinished"
+        while list(unfinished.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert list(unfinished.iterdir()) == []
+        assert not (server.folder / "blocks" / "cut" / "data").exists()
+        assert http.get("/repositories/cut/refs/main/objects/stat?path=a").status_code == 404

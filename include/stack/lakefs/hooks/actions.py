@@ -13,6 +13,8 @@ from include.stack.lakefs.model import LakeError
 
 FOLDER = "_lakefs_actions/"
 MAX_FILE_BYTES = 2**20
+MAX_NODES = 100_000
+MAX_DEPTH = 50
 
 EVENTS = frozenset(
     {
@@ -101,6 +103,7 @@ def parse_action(path: str, data: bytes) -> Action:
     try:
         # YAML 1.1 reads the key `on` as true.
         raw = yaml.safe_load(data)
+        _check_size(raw)
         if isinstance(raw, dict) and True in raw:
             raw["on"] = raw.pop(True)
         action = msgspec.convert(raw, Action)
@@ -108,6 +111,28 @@ def parse_action(path: str, data: bytes) -> Action:
         raise BadAction(f"parsing file {path}: {error}") from error
     _check(path, action)
     return action
+
+
+def _check_size(raw: object) -> None:
+    """Refuse what aliases make huge, or endless, before anything walks through it.
+
+    Raises:
+        ValueError: It is.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: object, depth: int) -> int:
+        if depth > MAX_DEPTH:
+            raise ValueError("too deep")
+        if not isinstance(node, (dict, list)):
+            return 1
+        if id(node) not in sizes:
+            children = [*node, *node.values()] if isinstance(node, dict) else node
+            sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in children)
+        return sizes[id(node)]
+
+    if size(raw, 0) > MAX_NODES:
+        raise ValueError("too large")
 
 
 def _check(path: str, action: Action) -> None:

@@ -4,7 +4,8 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -87,8 +88,7 @@ class Journal:
 
     def write(self, repository: str, run: Run, outcomes: Sequence[Outcome]) -> None:
         """Record a run; the oldest beyond 10,000 of a repository are dropped."""
-        with self._lock:
-            self._db.execute("BEGIN")
+        with self._lock, self._transaction():
             self._db.execute(
                 "INSERT INTO run VALUES (?,?,?,?,?,?,?,?)",
                 (
@@ -107,7 +107,16 @@ class Journal:
                 [(repository, run.run_id, *msgspec.structs.astuple(outcome)) for outcome in outcomes],
             )
             self._drop_oldest(repository)
-            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def _drop_oldest(self, repository: str) -> None:
         beyond = self._db.execute(
