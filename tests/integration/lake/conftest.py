@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
 from pydantic import SecretStr
 
 from include.lake import Lake
 from include.settings import Settings
+from include.stack.lake_server import LakeAccess
+from include.stack.seaweedfs import S3Access
 from tests.integration.lake.samples import PATIENCE, write_orders
 
 EXTERNAL = "HEADRACE_TEST_LAKEFS_"  # ENDPOINT, ACCESS_KEY_ID, SECRET_ACCESS_KEY, STORAGE_NAMESPACE
@@ -66,6 +69,22 @@ def lake(settings: Settings) -> Iterator[Lake]:
     lake = Lake.prepare(settings, patience=PATIENCE)
     yield lake
     lake.api.repositories_api.delete_repository(lake.repository, force=True)
+
+
+@pytest.fixture
+def embedded_lake(lake_server: LakeAccess, seaweedfs: S3Access, tmp_path: Path) -> tuple[Lake, Any]:
+    """A lake on the embedded server in all cases, with a client of the store that is under it."""
+    place = Place(
+        lake_server.endpoint, lake_server.access_key_id, lake_server.secret_access_key, "s3://headrace-lake"
+    )
+    store = boto3.client(
+        "s3",
+        endpoint_url=seaweedfs.endpoint,
+        aws_access_key_id=seaweedfs.access_key,
+        aws_secret_access_key=seaweedfs.secret_key,
+        region_name=seaweedfs.region,
+    )
+    return Lake.prepare(_settings(place, tmp_path / "home"), patience=PATIENCE), store
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import boto3
 import pytest
 
 from include.lake import Lake, Parting, checkout, commit_draft, merge_draft, open_draft, publish, upload
@@ -43,13 +42,13 @@ def put(lake: Lake, files: dict[str, bytes], scratch: Path, run="run-1") -> Comm
     return result.commit
 
 
-def stored(settings: Settings) -> list[Path]:
-    return [path for path in (settings.cache_folder / "objects").rglob("*") if path.is_file()]
+def stored(place: Settings | Lake) -> list[Path]:
+    return [path for path in (place.cache_folder / "objects").rglob("*") if path.is_file()]
 
 
-def left_over(settings: Settings) -> list[Path]:
+def left_over(place: Settings | Lake) -> list[Path]:
     """What a checkout leaves but cached contents."""
-    return [path for name in ("leases", "parts") for path in (settings.cache_folder / name).iterdir()]
+    return [path for name in ("leases", "parts") for path in (place.cache_folder / name).iterdir()]
 
 
 def test_a_checkout_mirrors_the_lake_and_is_read_only(any_lake, tmp_path):
@@ -205,17 +204,6 @@ def test_decay_that_left_size_and_time_alone_is_found_by_a_deep_checkout(lake, s
         assert files.fetched_bytes == 0
 
 
-@pytest.fixture
-def store(seaweedfs):
-    return boto3.client(
-        "s3",
-        endpoint_url=seaweedfs.endpoint,
-        aws_access_key_id=seaweedfs.access_key,
-        aws_secret_access_key=seaweedfs.secret_key,
-        region_name=seaweedfs.region,
-    )
-
-
 def address(lake: Lake, commit: CommitRef, path: str) -> tuple[str, str]:
     stats = lake.api.objects_api.stat_object(lake.repository, commit.commit, path)
     bucket, _, key = stats.physical_address.removeprefix("s3://").partition("/")
@@ -223,7 +211,8 @@ def address(lake: Lake, commit: CommitRef, path: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("damage", ["changed", "shorter", "gone"])
-def test_a_corrupt_object_is_never_handed_out(lake, settings, store, tmp_path, damage):
+def test_a_corrupt_object_is_never_handed_out(embedded_lake, tmp_path, damage):
+    lake, store = embedded_lake
     commit = put(lake, {"raw/a.bin": b"a" * 1000, "raw/b.bin": b"b" * 1000}, tmp_path)
     bucket, key = address(lake, commit, "raw/a.bin")
     if damage == "gone":
@@ -233,12 +222,13 @@ def test_a_corrupt_object_is_never_handed_out(lake, settings, store, tmp_path, d
     with pytest.raises(CorruptObject) as caught:
         checkout(lake, commit, "raw")
     assert "X-Amz-Signature" not in str(caught.value)
-    assert left_over(settings) == []
-    assert [path.read_bytes()[:1] for path in stored(settings)] in ([], [b"b"])
+    assert left_over(lake) == []
+    assert [path.read_bytes()[:1] for path in stored(lake)] in ([], [b"b"])
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_objects_that_others_uploaded_are_verified_by_their_checksum(lake, store, tmp_path, damaged):
+def test_objects_that_others_uploaded_are_verified_by_their_checksum(embedded_lake, damaged):
+    lake, store = embedded_lake
     draft = open_draft(lake, "run-1", STATION)
     branch = lake.api.branches_api
     upload_by_server(lake, draft.branch, "raw/single.bin", b"s" * 5000)

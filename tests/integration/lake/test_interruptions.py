@@ -1,18 +1,24 @@
 """A publisher that dies before any of its requests, or races another: nothing twice, nothing in part."""
 
+import itertools
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 
-from include.lake import collect_drafts, find_published, refused
+from include.lake import Lake, collect_drafts, find_published, publish, refused, upload
 from include.lake.errors import LakeError
 from include.lake.history import log
 from include.lake.objects import list_objects
+from include.lake.patience import Patience
 from include.spec.refs import Published
-from tests.integration.lake.samples import ORDERS, STATION, paths, write_orders
+from tests.integration.lake.samples import ORDERS, PASSED, STATION, paths, write_orders
 from tests.integration.lake.workers import FORKSERVER, publish_folder, refuse_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
@@ -62,6 +68,53 @@ def test_a_run_that_dies_before_any_request_is_published_once_by_the_next_attemp
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+class Losing:
+    """Lets requests through, and loses the answer of one of them: the server did what it was asked."""
+
+    def __init__(self, send: Callable[..., Any], losing: Iterator[int]) -> None:
+        self._send, self._losing = send, losing
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        answer = self._send(*arguments, **options)
+        if next(self._losing) == 0:
+            raise urllib3.exceptions.ProtocolError("Connection aborted.")
+        return answer
+
+
+def publish_losing(settings, number: int, run: str, table: str, folder: Path) -> tuple[Any, bool]:
+    """Publish a folder while one answer is lost; also whether there were fewer requests than that."""
+    lake = Lake.connect(settings, patience=Patience(deadline_s=20, first_wait_s=0.01))
+    left = itertools.count(number, -1)
+    rest = lake.api.config_api.api_client.rest_client
+    rest.request = Losing(rest.request, left)
+    lake.wire._request = Losing(lake.wire._request, left)  # type: ignore[method-assign]
+    result = publish(
+        lake,
+        run,
+        STATION,
+        lambda draft: upload(lake, draft, folder, table),
+        lambda _: PASSED,
+        f"Ingest {run}",
+    )
+    return result, next(left) > 0
+
+
+def test_an_answer_that_is_lost_makes_nothing_happen_twice(lake, settings, tmp_path):
+    for number in range(MOST_REQUESTS):
+        run, table = f"run-{number}", f"raw/retail/table_{number}"
+        folder = write_orders(tmp_path / f"orders-{number}", files=1, rows=1 + number)
+        result, was_last = publish_losing(settings, number, run, table, folder)
+        assert isinstance(result, Published)
+        assert (result.changed, result.rows) == (True, ((table, 1 + number),))
+        if was_last:
+            break
+    else:
+        pytest.fail("the publisher never came to its end")
+    assert number > 12
+    runs = [entry.record.run_id for entry in log(lake) if entry.record]
+    assert runs == [f"run-{done}" for done in range(number, -1, -1)]
 
 
 def test_a_run_that_dies_while_it_is_refused_leaves_main_alone_and_can_try_again(lake, settings, tmp_path):
