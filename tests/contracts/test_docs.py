@@ -33,8 +33,9 @@ def commands(text: str, program: str) -> list[list[str]]:
     """The words after `program`, for each of its uses; `a | b | c` are three uses."""
     found: list[list[str]] = []
     for code in code_of(text):
-        if re.match(rf"{program} [^=]", code):
-            alternatives = code.removeprefix(program).split(" | ")
+        called = code.removeprefix(".venv/bin/")
+        if re.match(rf"{program} [^=]", called):
+            alternatives = called.removeprefix(program).split(" | ")
             found.extend(re.sub(r"[\[\]]", " ", alternative).split() for alternative in alternatives)
     return found
 
@@ -122,6 +123,7 @@ def test_a_target_that_does_not_exist_is_seen():
 def test_a_command_that_does_not_exist_is_seen(command_line):
     assert missing_commands("Call `headrace nonesuch`.", command_line)
     assert missing_commands("Call `headrace lakefs --nonesuch=1`.", command_line)
+    assert missing_commands("```sh\n.venv/bin/headrace up --nonesuch\n```", command_line)
     assert not missing_commands("Call `headrace --help`.", command_line)
 
 
