@@ -29,6 +29,9 @@ class SuiteRunner:
         import sqlalchemy
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
+        # It sets a level of its own for this one, when it is imported.
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+
         duckdb_dialect.register()
         self.version = str(great_expectations.__version__)
         self._context = great_expectations.get_context(mode="ephemeral")

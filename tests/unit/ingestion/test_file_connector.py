@@ -31,7 +31,7 @@ def a_table(form="csv", pattern="orders/*.csv.gz") -> Table:
 
 
 @pytest.fixture
-def landing(tmp_path) -> Path:
+def landing(tmp_path: Path) -> Path:
     folder = tmp_path / "landing" / "orders"
     folder.mkdir(parents=True)
     return folder
@@ -43,6 +43,7 @@ def store(tmp_path) -> FileStore:
 
 
 def rows(store: FileStore, table: Table) -> list[dict]:
+    assert isinstance(table.read, Files)
     return [
         row
         for file in store.matching(table.read)
