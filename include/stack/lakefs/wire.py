@@ -1,6 +1,14 @@
 """Bodies of requests, as lakeFS clients send them; unknown fields are passed over."""
 
+from typing import Annotated
+
 import msgspec
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What the API calls an integer; JSON itself has no bounds."""
+
+UnixTime = Annotated[int, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
+"""Seconds that a date of the years 1 to 9999 comes to."""
 
 
 class RepositoryCreation(msgspec.Struct):
@@ -36,13 +44,13 @@ class BranchRetention(msgspec.Struct):
     """Retention of one branch."""
 
     branch_id: str
-    retention_days: int
+    retention_days: Int64
 
 
 class RetentionBody(msgspec.Struct):
     """Garbage collection rules."""
 
-    default_retention_days: int
+    default_retention_days: Int64
     branches: list[BranchRetention]
 
 
@@ -76,7 +84,7 @@ class CommitCreation(msgspec.Struct):
 
     message: str
     metadata: dict[str, str] | None = None
-    date: int | None = None
+    date: UnixTime | None = None
     allow_empty: bool | None = False
     force: bool | None = False
 
@@ -85,13 +93,13 @@ class CommitRecord(msgspec.Struct):
     """POST /repositories/{repository}/commits."""
 
     commit_id: str
-    version: int
+    version: Int64
     committer: str
     message: str
     metarange_id: str
-    creation_date: int
+    creation_date: UnixTime
     parents: list[str]
-    generation: int
+    generation: Int64
     metadata: dict[str, str] | None = None
     force: bool | None = False
 
@@ -118,7 +126,7 @@ class RevertCreation(msgspec.Struct):
     """POST /repositories/{repository}/branches/{branch}/revert."""
 
     ref: str
-    parent_number: int
+    parent_number: Int64
     commit_overrides: CommitOverrides | None = None
     force: bool | None = False
     allow_empty: bool | None = False
@@ -128,7 +136,7 @@ class CherryPickCreation(msgspec.Struct):
     """POST /repositories/{repository}/branches/{branch}/cherry-pick."""
 
     ref: str
-    parent_number: int | None = None
+    parent_number: Int64 | None = None
     commit_overrides: CommitOverrides | None = None
     force: bool | None = False
 
@@ -153,8 +161,8 @@ class ObjectStageCreation(msgspec.Struct):
 
     physical_address: str
     checksum: str
-    size_bytes: int
-    mtime: int | None = None
+    size_bytes: Int64
+    mtime: UnixTime | None = None
     metadata: dict[str, str] | None = None
     content_type: str | None = None
     force: bool | None = False
@@ -178,10 +186,10 @@ class StagingMetadata(msgspec.Struct):
 
     staging: StagingLocation
     checksum: str
-    size_bytes: int
+    size_bytes: Int64
     user_metadata: dict[str, str] | None = None
     content_type: str | None = None
-    mtime: int | None = None
+    mtime: UnixTime | None = None
     force: bool | None = False
 
 
@@ -194,7 +202,7 @@ class UploadAddress(msgspec.Struct):
 class UploadedPart(msgspec.Struct):
     """A part that a client has uploaded."""
 
-    part_number: int
+    part_number: Int64
     etag: str
 
 
@@ -250,7 +258,7 @@ class StatisticsEvent(msgspec.Struct):
     """One line of POST /statistics."""
 
     name: str
-    count: int
+    count: Int64
     kind: str = msgspec.field(name="class")
 
 
