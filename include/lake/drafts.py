@@ -6,6 +6,7 @@ squashes them into one.
 """
 
 from collections.abc import Mapping
+from uuid import uuid4
 
 from include.lake.connection import MODELS, Lake
 from include.lake.errors import DraftGone, GateNotPassed, NotFound, ServerRefused
@@ -181,7 +182,14 @@ def _is_over(lake: Lake, head: DraftHead, *, restart: bool) -> bool:
 
 def _open(lake: Lake, branch: str, run_id: str, station: str) -> DraftHead:
     base = lake.head(branch).commit  # not main's: that may have moved since the branch was made
-    record = RunRecord(kind="opened", run_id=run_id, station=station, base=base, code_version=code_version())
+    record = RunRecord(
+        kind="opened",
+        run_id=run_id,
+        station=station,
+        base=base,
+        attempt=uuid4().hex,
+        code_version=code_version(),
+    )
     commit_record(lake, branch, record, f"Open the draft of run {run_id}", after=base)
     head = draft_head(lake, branch)
     if head is None:

@@ -18,6 +18,8 @@ from include.lake import (
 )
 from include.lake.errors import DraftGone, GateNotPassed, MergeConflict
 from include.lake.history import log
+from include.lake.publish import _merge
+from include.lake.runs import draft_head, draft_ref, needed_head
 from include.spec.refs import CommitRef, Published, Refused
 from tests.integration.lake.samples import ORDERS, PASSED, REFUSED, STATION, SUITE_HASH, paths
 
@@ -94,7 +96,6 @@ def test_what_is_refused_stays_off_main_and_can_be_looked_at(any_lake, orders):
 
 
 def open_ref(lake, result):
-    from include.lake.runs import draft_head, draft_ref
 
     head = draft_head(lake, result.branch)
     assert head is not None
@@ -319,3 +320,33 @@ def test_a_commit_is_read_by_engines_behind_the_gateway_too(lake):
     ref = CommitRef(lake.repository, "c0ffee")
     assert lake.uri(ref, "raw/retail/orders") == f"s3a://{lake.repository}/c0ffee/raw/retail/orders"
     assert lake.uri(ref, "", scheme="lakefs") == f"lakefs://{lake.repository}/c0ffee/"
+
+
+def test_a_step_of_an_earlier_attempt_does_not_mix_into_a_later_one(lake, orders):
+    old = open_draft(lake, "run-1", STATION)
+    upload(lake, old, orders(1, 10), ORDERS)
+    new = open_draft(lake, "run-1", STATION, restart=True)
+    assert new.branch == old.branch
+    for step in (
+        lambda: upload(lake, old, orders(1, 10), ORDERS),
+        lambda: commit_draft(lake, old, "Ingest", {}, PASSED),
+        lambda: refuse(lake, old, REFUSED),
+        lambda: merge_draft(lake, old),
+    ):
+        with pytest.raises(DraftGone, match="another attempt"):
+            step()
+    assert paths(lake, new) == []
+
+
+def test_a_run_that_was_merged_before_it_died_is_not_published_again_by_a_restart(lake, orders):
+    draft = open_draft(lake, "run-1", STATION)
+    upload(lake, draft, orders(1, 10), ORDERS)
+    commit_draft(lake, draft, "Ingest", {}, PASSED)
+    merge = _merge(lake, draft, needed_head(lake, draft), "Ingest")  # and here the process dies
+    published(lake, orders(1, 5), "run-2", prefix="raw/retail/baskets")
+    again = open_draft(lake, "run-1", STATION, restart=True)
+    upload(lake, again, orders(1, 99), ORDERS)
+    commit_draft(lake, again, "Ingest", {}, PASSED)
+    result = merge_draft(lake, again)
+    assert (result.commit.commit, result.rows) == (merge, ((ORDERS, 10),))
+    assert len([entry for entry in log(lake) if entry.record]) == 2
