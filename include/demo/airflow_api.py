@@ -1,17 +1,22 @@
 """Airflow's REST API for one user: trigger a DAG, watch its tasks, read what they returned."""
 
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from include.settings import Settings
 from include.spec.errors import HeadraceError
 
 POLL_S = 0.5
+RESTARTED_WITHIN_S = 60.0
 PARSED_WITHIN_S = 90.0
 ENDED = ("success", "failed")
+MISSING = (404,)
+ALREADY_THERE = (409,)
 
 
 class AirflowError(HeadraceError):
@@ -66,7 +71,7 @@ class AirflowApi:
             AirflowError: It does not within the time, or the file has errors; they are in the message.
         """
         deadline = time.monotonic() + PARSED_WITHIN_S
-        while self._ask("GET", f"/api/v2/dags/{dag}", missing_ok=True).status_code == 404:
+        while self._ask("GET", f"/api/v2/dags/{dag}", accepted=MISSING).status_code == 404:
             errors = self._ask("GET", "/api/v2/importErrors").json()["import_errors"]
             if errors or time.monotonic() > deadline:
                 said = "; ".join(f"{error['filename']}: {error['stack_trace'][-500:]}" for error in errors)
@@ -78,13 +83,13 @@ class AirflowApi:
 
     def run_state(self, dag: str, run: str) -> str | None:
         """State of a run; None where there is no such run."""
-        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}", missing_ok=True)
+        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}", accepted=MISSING)
         return None if answer.status_code == 404 else str(answer.json()["state"])
 
     def trigger(self, dag: str, run: str, conf: dict[str, Any] | None = None) -> None:
-        """Start a run; one of that id must not exist."""
+        """Start a run; if one of that id is there already, that is the run."""
         body = {"dag_run_id": run, "logical_date": None, "conf": conf or {}}
-        self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", body)
+        self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", body, accepted=ALREADY_THERE)
 
     def tasks(self, dag: str, run: str) -> list[TaskState]:
         """The tasks of a run in order of their start."""
@@ -103,23 +108,33 @@ class AirflowApi:
     def xcom(self, dag: str, run: str, task: str, key: str = "return_value", index: int = -1) -> Any:
         """What a task left behind, as plain dictionaries and lists; None where it left nothing."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
-        answer = self._ask("GET", f"{path}?map_index={index}", missing_ok=True)
+        answer = self._ask("GET", f"{path}?map_index={index}", accepted=MISSING)
         return None if answer.status_code == 404 else _plain(answer.json()["value"])
 
     def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, missing_ok: bool = False
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, accepted: Container[int] = ()
     ) -> httpx.Response:
         try:
-            answer = self._client.request(method, path, json=body)
+            answer = self._patiently(method, path, body)
         except httpx.HTTPError as error:
             raise AirflowError(
                 f"Airflow does not answer at {self.url}: {error}.", remedy="Start it with `headrace up`."
             ) from error
-        if answer.is_error and not (missing_ok and answer.status_code == 404):
+        if answer.is_error and answer.status_code not in accepted:
             raise AirflowError(
                 f"Airflow refused {method} {path.partition('?')[0]}: {answer.status_code} {answer.text[:300]}"
             )
         return answer
+
+    @retry(
+        retry=retry_if_exception_type(httpx.TransportError),
+        stop=stop_after_delay(RESTARTED_WITHIN_S),
+        wait=wait_fixed(POLL_S),
+        reraise=True,
+    )
+    def _patiently(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        """Asks until the API server has answered: one that died is restarted while its runs go on."""
+        return self._client.request(method, path, json=body)
 
 
 def _plain(value: Any) -> Any:
