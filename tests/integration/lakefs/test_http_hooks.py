@@ -139,6 +139,8 @@ async def test_what_the_webhook_said_reaches_the_client_and_the_log(api, repo, r
 async def test_urls_that_are_never_called(api, repo, url):
     answer = await commit(api, repo, ACTION.format(event="pre-commit", properties=json.dumps({"url": url})))
     assert answer.status_code == 412
+    said = answer.json()["message"]
+    assert "must be http or https" in said or "must not be called" in said
     assert (await api.get(f"{repo}/refs/main@/objects/stat?path=data")).status_code == 404
 
 

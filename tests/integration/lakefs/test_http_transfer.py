@@ -14,6 +14,7 @@ import pytest
 from include.stack.lakefs.blockstore.local import LocalStore
 from include.stack.lakefs.blockstore.store import BytesMissing, StorageFull
 from include.stack.lakefs.model import Invalid
+from include.stack.lakefs.upload import SPILL_BYTES
 
 OBJECTS = "/branches/main/objects"
 READ = "/refs/main/objects"
@@ -258,8 +259,11 @@ def test_a_client_that_goes_away_leaves_nothing(start, sent):
         )
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(head.encode() + b"x" * sent)
-        deadline = time.monotonic() + 10
-        unfinished = server.folder / "blocks" / ".unfinished"
+            deadline = time.monotonic() + 10
+            unfinished = server.folder / "blocks" / ".unfinished"
+            while sent > SPILL_BYTES and not list(unfinished.iterdir()) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert len(list(unfinished.iterdir())) == (sent > SPILL_BYTES)
         while list(unfinished.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert list(unfinished.iterdir()) == []
