@@ -213,7 +213,7 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
-class Built:
+class Built(Restored):
     """What one feature build wrote on its draft.
 
     Args:
@@ -234,7 +234,7 @@ class Built:
 
 
 @dataclass(frozen=True)
-class TrainingSetRef:
+class TrainingSetRef(Restored):
     """A pinned training set in the lake.
 
     Args:
@@ -255,7 +255,7 @@ class TrainingSetRef:
 
 
 @dataclass(frozen=True)
-class JudgedCandidate:
+class JudgedCandidate(Restored):
     """A candidate with its training set and what the gate said of it.
 
     Args:
@@ -274,7 +274,7 @@ class JudgedCandidate:
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scored(Restored):
     """A batch of predictions on its draft.
 
     Args:
@@ -293,7 +293,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Monitored:
+class Monitored(Restored):
     """What monitoring found of a champion, and what is to be done.
 
     Args:
