@@ -17,7 +17,7 @@ from uuid import uuid4
 from include.lake.cache import READ_ONLY, Cache, disk_full
 from include.lake.connection import Lake, ref_name
 from include.lake.errors import BadPath, CorruptObject, UnknownPath
-from include.lake.integrity import CHUNK, Digester, prove
+from include.lake.integrity import CHUNK, Digester, known_sha256, prove
 from include.lake.leases import Lease
 from include.lake.objects import ObjectStat, Ref, list_objects, opened, unknown_path
 from include.lake.paths import confined
@@ -194,7 +194,7 @@ def _fetch_proven(lake: Lake, ref: Ref, stat: ObjectStat, part: Path) -> str:
 
 def _fetch(lake: Lake, ref: Ref, stat: ObjectStat, part: Path) -> str:
     """One try to write an object to a file and prove it; the SHA-256 of its content."""
-    digester = Digester()
+    digester = Digester(md5=known_sha256(stat.metadata) is None)
     with opened(lake, ref, stat.path) as response, part.open("wb") as file:
         for chunk in response.stream(CHUNK, decode_content=False):
             digester.update(chunk)

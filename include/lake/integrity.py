@@ -31,7 +31,7 @@ Proof = Literal["sha256", "md5", "multipart", "etag"]
 
 @dataclass(frozen=True)
 class Digests:
-    """Of a file: its size, and hashes as lower-case hexadecimal; of its parts the MD5s, where asked for."""
+    """Of a file: its size, and hashes as lower-case hexadecimal; the MD5s only as far as asked for."""
 
     size_bytes: int
     sha256: str
@@ -43,12 +43,13 @@ class Digester:
     """Hashes bytes as they pass.
 
     Args:
-        part_bytes: Hash each part of this size by itself too; 0 for none.
+        md5: Whether the MD5 of the whole is wanted: it costs more than twice the SHA-256.
+        part_bytes: The MD5 of each part of this size is wanted; 0 for none.
     """
 
-    def __init__(self, part_bytes: int = 0) -> None:
+    def __init__(self, *, md5: bool = True, part_bytes: int = 0) -> None:
         self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self._size_bytes = 0
         self._part_bytes = part_bytes
         self._parts: list[Any] = []
@@ -56,7 +57,8 @@ class Digester:
     def update(self, chunk: bytes) -> None:
         """Take the next bytes."""
         self._sha256.update(chunk)
-        self._md5.update(chunk)
+        if self._md5 is not None:
+            self._md5.update(chunk)
         rest = memoryview(chunk)
         while self._part_bytes and rest:
             room = self._part_bytes - self._size_bytes % self._part_bytes
@@ -70,12 +72,13 @@ class Digester:
     def done(self) -> Digests:
         """Of all bytes so far."""
         parts = tuple(part.digest() for part in self._parts)
-        return Digests(self._size_bytes, self._sha256.hexdigest(), self._md5.hexdigest(), parts)
+        md5 = "" if self._md5 is None else self._md5.hexdigest()
+        return Digests(self._size_bytes, self._sha256.hexdigest(), md5, parts)
 
 
-def digest_file(path: Path, part_bytes: int = 0) -> Digests:
+def digest_file(path: Path, *, md5: bool = True, part_bytes: int = 0) -> Digests:
     """Of a whole file, in bounded memory."""
-    digester = Digester(part_bytes)
+    digester = Digester(md5=md5, part_bytes=part_bytes)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digester.update(chunk)
@@ -132,7 +135,7 @@ def likely_part_sizes(size_bytes: int, parts: int) -> list[int]:
 
 def multipart_etag(file: Path, part_bytes: int) -> str:
     """The entity tag that S3 gives to a file uploaded in parts of this size."""
-    return combined_etag(digest_file(file, part_bytes).part_md5s)
+    return combined_etag(digest_file(file, md5=False, part_bytes=part_bytes).part_md5s)
 
 
 def combined_etag(part_md5s: Sequence[bytes]) -> str:

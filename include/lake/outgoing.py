@@ -69,14 +69,18 @@ def named_files(source: Path | Sequence[Path] | Mapping[str, Path], prefix: str)
     return named
 
 
-def read_outgoing(path: str, file: Path, *, threshold_bytes: int, part_bytes: int) -> Outgoing:
-    """Hash a file and count its rows; above the threshold its parts are hashed too.
+def read_outgoing(path: str, file: Path, part_bytes: int = 0) -> Outgoing:
+    """Hash a file, as a whole or in parts, and count its rows.
+
+    Args:
+        path: In the lake.
+        file: Where the bytes are.
+        part_bytes: The size of the parts in which it travels; 0 if it travels as a whole.
 
     Raises:
         CorruptParquet: It is named .parquet and is none.
     """
-    in_parts = file.stat().st_size > threshold_bytes
-    digests = digest_file(file, part_bytes if in_parts else 0)
+    digests = digest_file(file, md5=not part_bytes, part_bytes=part_bytes)
     metadata = {SHA256_KEY: digests.sha256}
     if path.endswith(DATA_SUFFIX):
         metadata[ROWS_KEY] = str(_parquet_rows(file))

@@ -57,6 +57,10 @@ class Parting:
     threshold_bytes: int = 64 << 20
     part_bytes: int = 16 << 20
 
+    def of(self, file: Path) -> int:
+        """The size of the parts of a file; 0 for one that travels as a whole."""
+        return self.part_bytes if file.stat().st_size > self.threshold_bytes else 0
+
 
 def upload(
     lake: Lake,
@@ -89,9 +93,7 @@ def upload(
     parting = parting or Parting()
 
     def stage(item: tuple[str, Path]) -> tuple[int, int, int]:
-        outgoing = read_outgoing(
-            *item, threshold_bytes=parting.threshold_bytes, part_bytes=parting.part_bytes
-        )
+        outgoing = read_outgoing(*item, parting.of(item[1]) if lake.pre_sign_multipart else 0)
         size_bytes = outgoing.digests.size_bytes
         if held.get(outgoing.path) == outgoing.digests.sha256:
             return size_bytes, 0, outgoing.rows
@@ -119,7 +121,7 @@ def _held(lake: Lake, draft: DraftRef, prefix: str) -> dict[str, str]:
 def _send(
     lake: Lake, draft: DraftRef, outgoing: Outgoing, progress: Progress | None, parting: Parting
 ) -> None:
-    if lake.pre_sign_multipart and outgoing.digests.part_md5s:
+    if outgoing.digests.part_md5s:
         send_parts(lake, draft, outgoing, progress, parting.part_bytes)
     elif lake.pre_sign:
         lake.call(lambda: _put_and_link(lake, draft, outgoing, progress))

@@ -146,9 +146,8 @@ def test_a_file_that_changes_while_it_travels_is_not_staged(lake, tmp_path, in_p
     file.write_bytes(b"a" * (6 << 20))
     draft = open_draft(lake, "run-1", STATION)
     parting = Parting(1 << 20, 5 << 20) if in_parts else Parting()
-    outgoing = read_outgoing(
-        "raw/moving.bin", file, threshold_bytes=parting.threshold_bytes, part_bytes=parting.part_bytes
-    )
+    outgoing = read_outgoing("raw/moving.bin", file, parting.of(file))
+    assert bool(outgoing.digests.part_md5s) == in_parts
     file.write_bytes(b"b" * (6 << 20))
     with pytest.raises((UploadFailed, ServerRefused)):
         _send(lake, draft, outgoing, None, parting)

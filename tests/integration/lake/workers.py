@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from include.lake import Lake, checkout, discard, publish, upload
+from include.lake import Lake, checkout, publish, upload
 from include.lake.errors import DiskFull
 from include.lake.replies import BoundedRest
 from include.lake.wire import Wire
@@ -74,7 +74,6 @@ def publish_folder(
 
     def write(draft: DraftRef) -> None:
         for prefix, folder in folders.items():
-            discard(lake, draft, prefix)
             upload(lake, draft, folder, prefix)
 
     return publish(lake, run_id, STATION, write, lambda _draft: PASSED, f"Ingest {run_id}")

@@ -28,7 +28,7 @@ def md5(content: bytes) -> str:
 
 @given(content=st.binary(max_size=500), part_bytes=st.integers(1, 100), cuts=st.lists(st.integers(0, 500)))
 def test_digests_do_not_depend_on_how_the_bytes_arrive(content, part_bytes, cuts):
-    digester, start = Digester(part_bytes), 0
+    digester, start = Digester(part_bytes=part_bytes), 0
     for cut in [*sorted(min(cut, len(content)) for cut in cuts), len(content)]:
         digester.update(content[start:cut])
         start = cut
@@ -44,7 +44,7 @@ def test_a_file_has_the_digests_of_its_bytes(tmp_path):
     file.write_bytes(b"abc" * MIB)
     assert digest_file(file).sha256 == sha256_file(file) == hashlib.sha256(b"abc" * MIB).hexdigest()
     assert digest_file(file).part_md5s == ()
-    assert len(digest_file(file, MIB + 1).part_md5s) == 3
+    assert len(digest_file(file, part_bytes=MIB + 1).part_md5s) == 3
 
 
 def case(tmp_path, content: bytes, **stat):
