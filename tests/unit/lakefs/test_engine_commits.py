@@ -103,7 +103,10 @@ def test_a_prepared_commit_does_not_apply_after_a_reset(lake: Lake) -> None:
     stale = lake.engine.prepare_commit(REPOSITORY, "main", "stale", ME)
     lake.engine.reset(REPOSITORY, "main")
     assert lake.engine.apply(stale) is None
-    assert lake.content() == {}
+    lake.put("b")
+    lake.engine.prepare_commit(REPOSITORY, "main", "never applied", ME)
+    assert lake.engine.apply(stale) is None
+    assert lake.content() == {"b": "1"}
 
 
 def test_a_commit_whose_check_moves_the_branch_starts_again(lake: Lake) -> None:

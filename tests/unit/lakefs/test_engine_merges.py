@@ -139,6 +139,27 @@ def test_what_is_written_during_a_merge_stays_uncommitted_upon_it(lake: Lake) ->
     assert lake.changes() == [("added", "late")]
 
 
+def test_a_merge_does_not_drop_what_a_commit_under_way_sealed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write and the commit's seal fall between the merge's own seal and its reading of the branch."""
+    lake.branch("dev")
+    lake.save(branch="dev", a="1")
+    seal = lake.engine._write
+
+    def seal_then_be_overtaken(*args: object) -> object:
+        monkeypatch.undo()
+        sealed = seal(*args)  # type: ignore[arg-type]
+        lake.put("b")
+        lake.engine.prepare_commit(REPOSITORY, "main", "under way", ME)
+        return sealed
+
+    monkeypatch.setattr(lake.engine, "_write", seal_then_be_overtaken)
+    with pytest.raises(DirtyBranch):
+        lake.merge("dev")
+    assert lake.changes() == [("added", "b")]
+
+
 def test_a_merge_takes_in_what_was_committed_meanwhile(lake: Lake) -> None:
     lake.branch("dev")
     lake.save(branch="dev", a="1")

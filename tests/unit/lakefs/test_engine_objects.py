@@ -180,6 +180,15 @@ def test_reset_reaches_what_a_refused_commit_sealed(lake: Lake) -> None:
     assert lake.content() == {"a": "1", "b": "2"}
 
 
+def test_delete_reaches_what_a_refused_commit_sealed(lake: Lake) -> None:
+    lake.put("a")
+    with pytest.raises(ValueError, match="refused"):
+        lake.commit(check=refuse)
+    lake.delete("a")
+    assert lake.content() == {}
+    assert lake.changes() == []
+
+
 def refuse(prepared: object) -> None:
     raise ValueError("refused")
 
