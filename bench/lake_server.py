@@ -29,6 +29,8 @@ REPOSITORY = "bench"
 COMMITTER = "bench"
 BASE_OBJECTS = 10_000
 LARGEST_RATIO = 3.0
+SPREAD, TOGETHER = "spread evenly", "one new folder"
+CASES = ((1, SPREAD, 30), (100, TOGETHER, 15), (100, SPREAD, 15), (10_000, TOGETHER, 3), (10_000, SPREAD, 3))
 SMALL = b"x" * 4096
 
 
@@ -61,20 +63,21 @@ def trees(report: Report, folder: Path, sizes: tuple[int, ...]) -> None:
     """Commit and merge of 1, 100 and 10,000 changes on trees of each size."""
     floors = {changes: sqlite_floor(folder / f"floor-{changes}", changes) for changes in (1, 100, 10_000)}
     rows: list[dict[str, Any]] = []
-    medians: dict[tuple[str, int, int], float] = {}
+    medians: dict[tuple[str, int, int, str], float] = {}
     for objects in sizes:
         with engine_with(folder / str(objects), objects) as (engine, build_s):
             CONSOLE.print(f"a tree of {objects:,} objects was built in {build_s:.1f} s")
-            for changes, times in ((1, 30), (100, 15), (10_000, 3)):
-                commit, merge = commit_and_merge(engine, objects, changes, times)
+            for changes, where, times in CASES:
+                commit, merge = commit_and_merge(engine, objects, changes, where, times)
                 for what, samples in (("commit", commit), ("merge", merge)):
-                    medians[what, objects, changes] = samples.p50_s
-                    base = medians[what, BASE_OBJECTS, changes]
+                    medians[what, objects, changes, where] = samples.p50_s
+                    base = medians[what, BASE_OBJECTS, changes, where]
                     rows.append(
                         {
                             "operation": what,
                             "objects": objects,
                             "changes": changes,
+                            "where": where,
                             "p50 ms": samples.p50_s * 1e3,
                             "p99 ms": samples.p99_s * 1e3,
                             "/ 10k objects": samples.p50_s / base,
@@ -83,7 +86,7 @@ def trees(report: Report, folder: Path, sizes: tuple[int, ...]) -> None:
                     )
     report.show("commit and merge: cost follows the changes, not the objects", rows)
     for what in ("commit", "merge"):
-        ratio = medians[what, sizes[-1], 1] / medians[what, BASE_OBJECTS, 1]
+        ratio = medians[what, sizes[-1], 1, SPREAD] / medians[what, BASE_OBJECTS, 1, SPREAD]
         report.claim(
             f"{what} of 1 change on {sizes[-1]:,} objects / on {BASE_OBJECTS:,}", ratio, LARGEST_RATIO
         )
@@ -103,30 +106,38 @@ def engine_with(folder: Path, objects: int) -> Iterator[tuple[Engine, float]]:
         engine.close()
 
 
-def commit_and_merge(engine: Engine, objects: int, changes: int, times: int) -> tuple[Samples, Samples]:
+def commit_and_merge(
+    engine: Engine, objects: int, changes: int, where: str, times: int
+) -> tuple[Samples, Samples]:
     """Times of committing the changes on a branch, and of merging it into a main that moved meanwhile.
 
-    The changes are spread evenly over the tree, which is the worst case: each touches a range of its own
-    where there are enough. Staging them is not part of the times.
+    New files come into one folder, as a publication brings them; or files all over the tree change, which
+    is the worst case: each touches a range of its own where there are enough. Staging is not in the times.
     """
     commits, merges = [], []
-    step = max(1, objects // changes)
     for turn in range(times + 1):
-        branch, version = f"b{uuid.uuid4().hex}", turn + 1
+        branch = f"b{uuid.uuid4().hex}"
         engine.create_branch(REPOSITORY, branch, "main")
-        numbers = range(turn % step, objects, step)
-        staged = (entry(path_of(number), version * 31 + changes) for number in list(numbers)[:changes])
-        engine.stage_many(REPOSITORY, branch, staged)
+        engine.stage_many(REPOSITORY, branch, _changes(objects, changes, where, turn))
         start = perf_counter()
         engine.commit(REPOSITORY, branch, f"{changes} changes", COMMITTER)
         commits.append(perf_counter() - start)
-        engine.stage(REPOSITORY, "main", entry("elsewhere/moved", version))
+        engine.stage(REPOSITORY, "main", entry("elsewhere/moved", uuid.uuid4().int >> 64))
         engine.commit(REPOSITORY, "main", "main moved", COMMITTER)
         start = perf_counter()
         engine.merge(REPOSITORY, branch, "main", COMMITTER)
         merges.append(perf_counter() - start)
         engine.delete_branch(REPOSITORY, branch)
     return Samples(tuple(commits[1:])), Samples(tuple(merges[1:]))
+
+
+def _changes(objects: int, changes: int, where: str, turn: int) -> Iterator[Entry]:
+    version = uuid.uuid4().int >> 64
+    if where == TOGETHER:
+        folder = f"table3/day=1{version % 1000:03d}-{version}"
+        return (entry(f"{folder}/part-{number:08d}.parquet", version) for number in range(changes))
+    step = max(1, objects // changes)
+    return (entry(path_of((turn + number * step) % objects), version) for number in range(changes))
 
 
 def sqlite_floor(folder: Path, rows: int) -> Samples:
