@@ -168,7 +168,7 @@ class Dbt:
             return Manifest.from_msgpack(kept.read_bytes())
         ended = self._invoke("parse", "--no-partial-parse")
         if not isinstance(ended.result, Manifest):
-            raise FeatureBuildError(f"{self._shown}: is no valid dbt project: {ended.exception}")
+            raise FeatureBuildError(f"{self._shown}: is no valid dbt project: {_cause(str(ended.exception))}")
         kept.parent.mkdir(parents=True, exist_ok=True)
         fresh = kept.with_name(f"{kept.name}.{os.getpid()}")
         fresh.write_bytes(ended.result.to_msgpack())
@@ -221,9 +221,16 @@ def _result(ended: Any, project: Path) -> NodeResult:
         status=str(ended.status),  # type: ignore[arg-type]
         seconds=round(ended.execution_time, 3),
         file=f"{project.name}/{node.original_file_path}",
-        message=" ".join((ended.message or "").split()) if failed else "",
+        message=_cause(ended.message or "") if failed else "",
         rows=ended.failures if failed else None,
     )
+
+
+def _cause(message: str) -> str:
+    """The engine's words in one line: without dbt's heading, which repeats model and file, and the carets."""
+    lines = [line.strip() for line in message.splitlines()]
+    told = [line for line in lines if line.strip("^") and " Error in " not in line]
+    return " ".join(told or lines)
 
 
 def _refuse_failure(results: Sequence[NodeResult], ended: "dbtRunnerResult", project: Path) -> None:

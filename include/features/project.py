@@ -29,7 +29,7 @@ def declared_tables(project: Path = PROJECT) -> tuple[FeatureTable, ...]:
     tables = [
         _table(path.relative_to(project.parent), model)
         for path in sorted((project / "models" / "features").rglob("*.yml"))
-        for model in _models(path)
+        for model in _document(path).get("models") or []
     ]
     return tuple(sorted(tables, key=lambda table: table.name))
 
@@ -48,6 +48,23 @@ def declared_table(name: str, project: Path = PROJECT) -> FeatureTable:
     return tables[name]
 
 
+def read_tables(source: str, project: Path = PROJECT) -> tuple[str, ...]:
+    """The raw tables of a source that the project reads.
+
+    Raises:
+        FeatureProjectError: It reads nothing of that source.
+    """
+    sources = {
+        told["name"]: told.get("tables") or []
+        for path in sorted((project / "models" / "staging").rglob("*.yml"))
+        for told in _document(path).get("sources") or []
+    }
+    if source not in sources:
+        named = ", ".join(sorted(sources))
+        raise FeatureProjectError(f"The dbt project reads no source {source!r}; it reads {named}.")
+    return tuple(table["name"] for table in sources[source])
+
+
 def manifest_hash(project: Path = PROJECT) -> str:
     """SHA-256 over everything that decides the features: the project's files and the engines' versions.
 
@@ -61,14 +78,16 @@ def manifest_hash(project: Path = PROJECT) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _models(path: Path) -> list[dict[str, Any]]:
+def _document(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
         document = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise FeatureProjectError(f"{path}: is no YAML: {error}") from error
-    return list(document.get("models") or [])
+    if not isinstance(document, dict):
+        raise FeatureProjectError(f"{path}: must be a mapping, as dbt's property files are.")
+    return document
 
 
 def _table(path: Path, model: dict[str, Any]) -> FeatureTable:
