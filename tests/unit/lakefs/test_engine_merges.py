@@ -149,7 +149,7 @@ def test_a_merge_does_not_drop_what_a_commit_under_way_sealed(
 
     def seal_then_be_overtaken(*args: object) -> object:
         monkeypatch.undo()
-        sealed = seal(*args)  # type: ignore[arg-type]
+        sealed: object = seal(*args)  # type: ignore[arg-type]
         lake.put("b")
         lake.engine.prepare_commit(REPOSITORY, "main", "under way", ME)
         return sealed

@@ -138,7 +138,7 @@ class Store:
             "synchronous=FULL",
             "wal_autocheckpoint=4000",
             "journal_size_limit=67108864",
-            "cache_size=-32768",
+            "cache_size=-8192",
             "mmap_size=268435456",
             "temp_store=MEMORY",
         ):
