@@ -6,9 +6,9 @@ Its DAGs are `dags/` of this repository, as one bundle whose root is the reposit
 
 import functools
 import json
+import math
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -44,7 +44,12 @@ def repository_root() -> Path:
 
 
 def servers(
-    folder: Path, port: int, database: PostgresAccess, credentials: Credentials, root: Path
+    folder: Path,
+    port: int,
+    database: PostgresAccess,
+    credentials: Credentials,
+    root: Path,
+    started_at: Callable[[str], float],
 ) -> tuple[Server, ...]:
     """The four components; whichever starts first brings the tables up to date while the others wait.
 
@@ -54,6 +59,7 @@ def servers(
         database: Where the tables lie.
         credentials: Keys and the password of the one user.
         root: Of the bundle; holds `dags/`, `plugins/` and `.airflowignore`.
+        started_at: When the process of a component was started, in seconds since 1970.
     """
     url = f"http://{LOOPBACK}:{port}"
     environment = _environment(folder, port, database, credentials, root)
@@ -70,26 +76,22 @@ def servers(
         ports={PORT[0]: port},
         prepare=prepared,
     )
-    return (api, *(_component(name, api, database, prepared) for name in _JOBS))
+    return (api, *(_component(name, api, database, started_at) for name in _JOBS))
 
 
-def _component(name: str, api: Server, database: PostgresAccess, prepared: Callable[[], None]) -> Server:
-    heartbeat = _Heartbeat(database, _JOBS[name])
+def _component(
+    name: str, api: Server, database: PostgresAccess, started_at: Callable[[str], float]
+) -> Server:
     flags = () if name == DAG_PROCESSOR else ("--skip-serve-logs",)
-
-    def prepare() -> None:
-        prepared()
-        heartbeat.not_before = time.time()
-
     return Server(
         name=name,
         command=_airflow(name.removeprefix("airflow-"), *flags),
         environment=api.environment,
         folder=api.folder,
         url="",
-        health=heartbeat,
+        health=_Heartbeat(database, _JOBS[name], functools.partial(started_at, name)),
         after=(POSTGRES,),
-        prepare=prepare,
+        prepare=api.prepare,
     )
 
 
@@ -114,14 +116,14 @@ class _Once:
 
 @dataclass
 class _Heartbeat:
-    """Whether a component reported lately, and after `not_before` where that is set.
+    """Whether a component reported lately, as the process that was started last and not a killed one before.
 
     The tables are asked rather than the api-server: a component is well whether or not that one answers.
     """
 
     database: PostgresAccess
     job_type: str
-    not_before: float = 0.0
+    started_at: Callable[[], float]
 
     def __call__(self) -> bool:
         import psycopg
@@ -130,9 +132,12 @@ class _Heartbeat:
             "SELECT 1 FROM job WHERE job_type = %s AND state = 'running' AND start_date >= to_timestamp(%s)"
             " AND latest_heartbeat > now() - make_interval(secs => %s)"
         )
+        since = self.started_at()
+        if since == math.inf:
+            return False
         try:
             with psycopg.connect(self.database.dsn(DATABASE), connect_timeout=3) as connection:
-                found = connection.execute(query, (self.job_type, self.not_before, _HEARTBEAT_FRESH_S))
+                found = connection.execute(query, (self.job_type, since, _HEARTBEAT_FRESH_S))
                 return found.fetchone() is not None
         except psycopg.Error:
             return False
@@ -189,7 +194,11 @@ def _password_file(folder: Path) -> Path:
 
 
 def _environment(
-    folder: Path, port: int, database: PostgresAccess, credentials: Credentials, root: Path
+    folder: Path,
+    port: int,
+    database: PostgresAccess,
+    credentials: Credentials,
+    root: Path,
 ) -> dict[str, str]:
     bundle = {
         "name": "headrace",

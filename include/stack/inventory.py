@@ -1,5 +1,6 @@
 """All servers of a stack, and which of them a choice needs."""
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from signal import Signals
 from include.stack import airflow, lake_server, mlflow_server, postgres, seaweedfs
 from include.stack.server import Server, StackError
 from include.stack.state import LAKE_BUCKET, LAKE_REPOSITORY, LANDING_BUCKET, MLFLOW_BUCKET, State
+from include.stack.supervisor import Supervisor
 
 # What a person may say for several servers at once.
 GROUPS = {"airflow": airflow.NAMES}
@@ -38,7 +40,12 @@ def servers(state: State) -> dict[str, Server]:
             credentials.mlflow_flask_secret,
         ),
         *airflow.servers(
-            home / "airflow", ports[airflow.PORT[0]], state.postgres, credentials, _bundle_root()
+            home / "airflow",
+            ports[airflow.PORT[0]],
+            state.postgres,
+            credentials,
+            _bundle_root(),
+            lambda name: _started_at(state, name),
         ),
     )
     return {server.name: server for server in every}
@@ -47,6 +54,12 @@ def servers(state: State) -> dict[str, Server]:
 def _bundle_root() -> Path:
     """The folder whose `dags/` Airflow reads: this repository, or what `HEADRACE_DAGS_ROOT` says."""
     return Path(os.environ.get("HEADRACE_DAGS_ROOT") or airflow.repository_root()).absolute()
+
+
+def _started_at(state: State, name: str) -> float:
+    """When the supervisor started the process of server `name`, in seconds since 1970; never if not."""
+    process = Supervisor(state).states().get(name)
+    return process.started_at if process and process.pid else math.inf
 
 
 def choose(every: dict[str, Server], names: Iterable[str]) -> dict[str, Server]:

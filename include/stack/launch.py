@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from include.stack.processes import HOME, MARK, POSTGRES, marked, stop
+from include.stack.processes import HOME, MARK, marked, stop
 from include.stack.server import Server, inherited_environment
 from include.stack.state import write_private
 
@@ -43,8 +43,9 @@ def write_order(server: Server, run_folder: Path, home: Path) -> None:
 def main(home: Path, name: str) -> None:
     """Become the server `name` of the stack in `home`; does not return."""
     order = Order(**json.loads((home / "run" / f"{name}.json").read_text()))
-    # Children of PostgreSQL leave by themselves once their postmaster is gone; the others may not.
-    left = [(process, of) for process, of in marked(home) if of == name and name != POSTGRES]
+    # Idle workers of a killed scheduler would wait for ever; a busy backend of a killed PostgreSQL holds the
+    # memory without which the next one refuses to start.
+    left = [(process, of) for process, of in marked(home) if of == name]
     if left:
         sys.stderr.write(f"{name}: killing {len(left)} processes that its predecessor left\n")
         stop(left, grace_s=0)

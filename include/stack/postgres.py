@@ -176,7 +176,7 @@ def _answers(access: PostgresAccess) -> bool:
     try:
         with psycopg.connect(access.dsn(), connect_timeout=3) as connection:
             connection.execute("SELECT 1")
-    except psycopg.OperationalError:
+    except psycopg.Error:
         return False
     return True
 

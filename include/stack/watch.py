@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from include.stack.supervisor import ProcessState, Supervisor
 INTERVAL_S = 3.0
 # A machine under load answers late, and killing what is only slow makes it slower: at 15 s a busy API server
 # was killed in the middle of a run. What dies is restarted by the supervisor; this is for what truly hangs.
-SILENCE_S = 60.0
+SILENCE_S = float(os.environ.get("HEADRACE_SILENCE_S") or 60)
 # Recovery after a power cut may take its time before the first answer.
 FIRST_ANSWER_S = 300.0
 
@@ -45,6 +46,8 @@ def look(
     servers: Mapping[str, Server], states: Mapping[str, ProcessState], watches: dict[str, Watch]
 ) -> None:
     """Check every running server once and kill the group of each that hangs."""
+    with ThreadPoolExecutor(len(servers)) as pool:
+        answers = dict(zip(servers, pool.map(lambda server: server.health(), servers.values()), strict=True))
     for name, server in servers.items():
         process = states.get(name)
         if process is None or process.state not in ("RUNNING", "STARTING") or not process.pid:
@@ -52,7 +55,9 @@ def look(
             continue
         if name not in watches or watches[name].pid != process.pid:
             watches[name] = Watch(process.pid)
-        if watches[name].hangs(server.health(), time.monotonic()):
+        # Silent because what it needs is silent: it is not the one to be killed.
+        well = answers[name] or not all(answers[other] for other in server.after)
+        if watches[name].hangs(well, time.monotonic()):
             del watches[name]
             sys.stderr.write(f"{name} (pid {process.pid}) is alive and does not answer: killing it\n")
             with contextlib.suppress(ProcessLookupError):

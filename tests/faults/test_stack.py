@@ -116,15 +116,18 @@ def test_a_killed_server_comes_back_with_all_it_had(stack: State, name: str) -> 
     assert strangers == [], "what the killed process had started is gone too"
 
 
-def test_a_server_that_hangs_is_replaced(stack: State) -> None:
-    pid = of(stack.home, "lakefs").pid
-    os.kill(pid, signal.SIGSTOP)
+def test_a_server_that_hangs_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_SILENCE_S", "4")
+    start_small(home)
+    before = {row.name: row.pid for row in status(home)}
+    os.kill(before["lakefs"], signal.SIGSTOP)
     try:
-        wait_replaced(stack.home, "lakefs", pid)
+        wait_replaced(home, "lakefs", before["lakefs"])
     finally:
-        if psutil.pid_exists(pid):
-            os.kill(pid, signal.SIGCONT)
-    assert "lakefs" in "\n".join(tail(stack.home, "watcher"))
+        if psutil.pid_exists(before["lakefs"]):
+            os.kill(before["lakefs"], signal.SIGCONT)
+    assert "lakefs (pid" in "\n".join(tail(home, "watcher"))
+    assert of(home, "seaweedfs").pid == before["seaweedfs"]
 
 
 def test_orphans_of_a_killed_supervisor_are_replaced(home: Path) -> None:
