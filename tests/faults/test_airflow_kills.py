@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -63,7 +64,7 @@ class Api:
         self.client = httpx.Client(base_url=state.url("HEADRACE_AIRFLOW_PORT"), trust_env=False, timeout=30)
         self.password = state.credentials.airflow_password
 
-    def __call__(self, method: str, path: str, body: object = None, timeout_s: float = 120) -> dict:
+    def __call__(self, method: str, path: str, body: object = None, timeout_s: float = 120) -> Any:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -80,10 +81,8 @@ class Api:
 
 def wait_for(notes: Path, line: str, timeout_s: float = 200) -> None:
     deadline = time.monotonic() + timeout_s
-    while not notes.exists() or line not in notes.read_text().splitlines():
-        assert time.monotonic() < deadline, (
-            f"{line!r} never came; noted: {notes.exists() and notes.read_text()}"
-        )
+    while line not in (seen := notes.read_text().splitlines() if notes.exists() else []):
+        assert time.monotonic() < deadline, f"{line!r} never came; noted: {seen}"
         time.sleep(0.1)
 
 
