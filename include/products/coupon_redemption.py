@@ -1,16 +1,6 @@
 """Will a household redeem one of a campaign's coupons?"""
 
-from include.spec.product import (
-    Drift,
-    Gate,
-    Label,
-    ModelProduct,
-    PairedBootstrap,
-    Retrain,
-    Serving,
-    Split,
-    days,
-)
+from include.spec.product import Drift, Gate, Label, ModelProduct, Retrain, Serving, Split, days
 from include.spec.training import GradientBoosting
 
 PRODUCT = ModelProduct(
@@ -32,7 +22,6 @@ PRODUCT = ModelProduct(
     split=Split(validation=days(75), test=days(90)),
     gate=Gate(
         primary="average_precision",
-        better_than_champion=PairedBootstrap(alpha=0.05),
         slices=("campaign_type",),
         calibration_error_max=0.08,
     ),
