@@ -27,9 +27,10 @@ class Outcome:
 
 
 @pytest.fixture(scope="session")
-def sdist(request: pytest.FixtureRequest) -> Path:
-    """The verified source distribution; kept in pytest's cache folder."""
-    folder = request.config.cache.mkdir("lakefs-spec")
+def sdist(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The verified source distribution; kept in pytest's cache folder where there is one."""
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    folder = cache.mkdir("lakefs-spec") if cache else tmp_path_factory.mktemp("lakefs-spec-sdist")
     file = folder / SDIST
     if not file.exists():
         # Wheels are allowed for its build tools only: building those from source takes a minute.
