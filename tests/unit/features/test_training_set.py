@@ -96,6 +96,8 @@ def test_a_training_set_says_what_it_holds(product: ModelProduct, features: Path
         *(f"{table}__{time}_timestamp" for table in product.features for time in ("event", "created")),
     ]
     assert len(pinned.features) >= 33
+    keys = [tuple(row[key] for key in (*product.entity, "event_timestamp")) for row in rows.to_pylist()]
+    assert keys == sorted(set(keys))
     assert sum(split["rows"] for split in document["rows"].values()) == rows.num_rows
     folder = features / product.label.table
     matured = pq.read_table(folder / DATA_FILE, filters=[("matured_timestamp", "<=", NEWEST)]).num_rows
