@@ -101,7 +101,9 @@ def _slices(gate: Gate, columns: Sequence[str], rows: pa.Table, truth: Floats, s
     for column in columns:
         values = rows[column].cast(pa.string())
         for value in pc.unique(values).to_pylist():
-            chosen = np.asarray(pc.fill_null(pc.equal(values, value), value is None))
+            chosen = np.asarray(
+                pc.is_null(values) if value is None else pc.fill_null(pc.equal(values, value), False)
+            )
             some, guessed = truth[chosen], scores[chosen]
             metric = METRIC[gate.primary](some, guessed, np.ones_like(some))
             found.append(Slice(column, str(value), len(some), metric, no_skill(gate.primary, some)))

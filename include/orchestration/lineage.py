@@ -135,6 +135,23 @@ def _manifest(
     )
 
 
+def newest_features(lake: "Lake", source: str) -> CommitRef:
+    """The commit of main that last changed the features of a source.
+
+    Not the head: a commit about something else must not give the same features another name, or what is made
+    from them would never be found done.
+
+    Raises:
+        HeadraceError: There are none yet.
+    """
+    from include.lake.history import log
+
+    for entry in log(lake):
+        if entry.record is not None and entry.record.station == f"build_features__{source}":
+            return entry.commit
+    raise HeadraceError(f"There are no features of {source} yet.", remedy=f"Run build_features__{source}.")
+
+
 def _made_by(lake: "Lake", source: str, features_at: CommitRef) -> dict[str, str]:
     """What the commits of main, back from this one, say of the features and of the data under them."""
     from include.lake.history import log

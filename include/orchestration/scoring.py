@@ -44,7 +44,7 @@ class Scoring:
         from include.features.points import newest_moment
         from include.features.training_set import pin_scoring_set
         from include.lake import Lake, checkout, open_draft, upload
-        from include.orchestration.lineage import load_released
+        from include.orchestration.lineage import load_released, newest_features
         from include.registry.store import Registry
         from include.serving import batch
 
@@ -55,7 +55,7 @@ class Scoring:
             raise AirflowSkipException(f"{self.product.name} has no champion yet.")
         predictor, _ = load_released(lake, registry, model)
         draft = open_draft(lake, run_id, self.flow, restart=True)
-        at = lake.resolve(draft.base)
+        at = newest_features(lake, self.product.source)
         with TemporaryDirectory() as made, checkout(lake, at, FEATURES) as held:
             moment = moment_of_run(newest_moment(held.path(FEATURES)))
             pinned = pin_scoring_set(

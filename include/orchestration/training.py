@@ -52,10 +52,11 @@ class Training:
         from include.features.points import newest_moment
         from include.features.training_set import pin_training_set
         from include.lake import Lake, checkout, publish, upload
+        from include.orchestration.lineage import newest_features
 
         assert run_id is not None, "Airflow gives it"
         lake = Lake.connect(settings())
-        at = lake.head()
+        at = newest_features(lake, self.product.source)
         with TemporaryDirectory() as made, checkout(lake, at, FEATURES) as held:
             features = held.path(FEATURES)
             moment = moment_of_run(newest_moment(features))

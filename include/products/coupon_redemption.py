@@ -19,7 +19,7 @@ PRODUCT = ModelProduct(
         "feat_household_campaign__affinity",
     ),
     train=GradientBoosting(objective="binary", rounds=400, early_stopping=30),
-    split=Split(validation=days(75), test=days(90)),
+    split=Split(validation=days(65), test=days(43)),
     gate=Gate(
         primary="average_precision",
         slices=("campaign_type",),

@@ -68,3 +68,10 @@ def test_a_model_that_fails_one_slice_is_refused(rows):
 def test_the_hash_names_the_rules():
     assert gate_hash(GATE) == gate_hash(GATE.model_copy())
     assert gate_hash(GATE) != gate_hash(GATE.model_copy(update={"at_least": 0.31}))
+
+
+def test_rows_without_a_value_are_a_slice_of_their_own(rows):
+    _, truth, scores = rows
+    kinds = pa.table({"kind": ["A" if i % 4 else None for i in range(len(truth))]})
+    found = evaluate(GATE, "binary", kinds, truth, scores, np.arange(len(truth))).slices
+    assert {part.value: part.rows for part in found} == {"A": 1500, "None": 500}
