@@ -6,10 +6,10 @@
     parts/                  downloads on their way
     locks/                  one per stripe of contents, and `plan`, which guards room, leases and eviction
 
-Checkouts are hard links to contents. That makes eviction safe without any agreement between processes: a
-content that a checkout uses has a link count above one and is passed over, and were it deleted at that very
-moment, the checkout would keep its link. What leases add is room: what live checkouts still have to fetch
-counts as used. A process that dies loses its lease with its file lock; the next checkout clears it away.
+Checkouts are hard links to contents. That makes eviction safe without any agreement between processes: were
+a content deleted at the very moment that a checkout links it, the checkout would keep its link. Leases add
+which contents live checkouts count on: these are never evicted, and what of them is still to be fetched
+takes room. A process that dies loses its lease with its file lock; the next checkout clears it away.
 """
 
 import fcntl
@@ -41,7 +41,6 @@ class Content:
     path: Path
     size_bytes: int
     used_ns: int
-    linked: bool
 
 
 class Cache:
@@ -120,7 +119,7 @@ class Cache:
         for path in (self.folder / "objects").glob("??/*"):
             with suppress(FileNotFoundError):  # evicted meanwhile
                 stat = path.stat()
-                yield Content(path, stat.st_size, stat.st_atime_ns, stat.st_nlink > 1)
+                yield Content(path, stat.st_size, stat.st_atime_ns)
 
     def _make_room(
         self, wanted: Mapping[str, int], missing: Mapping[str, int], others: Mapping[str, int]
@@ -133,7 +132,7 @@ class Cache:
         for content in contents:
             if used <= self.size_bytes:
                 break
-            if not content.linked and content.path.name not in claimed:
+            if content.path.name not in claimed:
                 content.path.unlink(missing_ok=True)
                 used -= content.size_bytes
         if used > self.size_bytes:

@@ -170,8 +170,9 @@ class Lake:
                 raise Unreachable(str(error), remedy=remedy) from error
             raise Busy(str(error), status=error.status, remedy=remedy) from error
         except urllib3.exceptions.HTTPError as error:
+            cause = getattr(error, "reason", None) or error
             raise Unreachable(
-                f"the lake server does not answer ({type(error).__name__})",
+                f"the lake server does not answer ({type(cause).__name__})",
                 remedy="Is it running (`headrace status`), and is HEADRACE_LAKEFS_ENDPOINT right?",
                 endpoint=self.endpoint,
             ) from error

@@ -5,7 +5,7 @@ from typing import Any
 
 import urllib3
 from lakefs_sdk.exceptions import ApiException
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay
 from tenacity.wait import wait_base, wait_exponential_jitter
 
 TRANSIENT_STATUSES = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
@@ -39,7 +39,7 @@ class Patience:
     def tries(self) -> Retrying:
         """A fresh schedule of tries; the last error is raised as it is."""
         return Retrying(
-            stop=stop_after_delay(self.deadline_s),
+            stop=stop_before_delay(self.deadline_s),
             wait=_Backoff(self),
             retry=retry_if_exception(is_transient),
             reraise=True,

@@ -113,6 +113,15 @@ def test_a_checkout_can_be_kept_in_a_folder(lake, settings, tmp_path):
     assert left_over(settings) == []
 
 
+def test_a_kept_folder_stays_whatever_is_evicted_and_takes_no_room_of_the_cache(lake, settings, tmp_path):
+    commit = put(lake, {f"raw/{name}/x.bin": name.encode() * 1000 for name in "ab"}, tmp_path)
+    small = with_cache(settings, 1500)
+    kept = checkout(small, commit, "raw/a", to=tmp_path / "kept")
+    with checkout(small, commit, "raw/b") as files:
+        assert files.fetched_bytes == 1000
+    assert kept.path("raw/a/x.bin").read_bytes() == b"a" * 1000
+
+
 def test_four_processes_at_once_fetch_each_object_once(lake, settings, tmp_path):
     contents = {f"raw/{number:03}.bin": os.urandom(50_000 + number) for number in range(60)}
     commit = put(lake, contents, tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.lake.errors import CorruptObject
+from include.lake.errors import CorruptObject, UploadFailed
 from include.lake.integrity import (
     PART_SIZES,
     SHA256_KEY,
@@ -18,6 +18,7 @@ from include.lake.integrity import (
     sha256_file,
 )
 from include.lake.objects import ObjectStat
+from include.lake.outgoing import check_taken, read_outgoing
 
 MIB = 1 << 20
 
@@ -102,3 +103,23 @@ def test_the_size_counts_in_all_cases(tmp_path):
 def test_the_part_size_in_use_is_among_those_tried(size, part):
     parts = -(-size // part)
     assert part in likely_part_sizes(size, parts)
+
+
+def test_a_store_that_took_other_bytes_is_noticed_by_its_tag(tmp_path):
+    file = tmp_path / "file.bin"
+    file.write_bytes(b"abcdef")
+    whole, parts = read_outgoing("raw/file.bin", file), read_outgoing("raw/file.bin", file, part_bytes=4)
+    check_taken(whole, md5(b"abcdef"), opaque=False)
+    check_taken(parts, combined_etag(parts.digests.part_md5s), opaque=False)
+    check_taken(parts, md5(b"abcd"), opaque=False, part=0)
+    check_taken(parts, md5(b"ef"), opaque=False, part=1)
+    for tag in ("0x8DB5A1", "", "0" * 31):  # no tag of a kind that says something
+        check_taken(whole, tag, opaque=False)
+    check_taken(whole, "0" * 32, opaque=True)
+    for outgoing, tag, part in (
+        (whole, md5(b"abcdeg"), None),
+        (parts, "0" * 32 + "-2", None),
+        (parts, md5(b"ef"), 0),
+    ):
+        with pytest.raises(UploadFailed, match="other bytes"):
+            check_taken(outgoing, tag, opaque=False, part=part)
