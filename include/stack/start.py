@@ -221,8 +221,9 @@ class _Start:
             process = self._process(server)
             pids |= {process.pid} - {0}
             if process.state == "FATAL" or len(pids) >= _STARTS:
+                failure = start_failure(server, log, "stops again as soon as it is started")
                 self.supervisor.stop_server(server.name)
-                raise start_failure(server, log, "stops again as soon as it is started")
+                raise failure
             if time.monotonic() > deadline:
                 raise start_failure(server, log, f"did not answer within {self.timeout_s:.0f} s")
             if self.failed.is_set():
