@@ -20,9 +20,10 @@ import psycopg
 import pytest
 
 from include.stack import inventory, processes, start
+from include.stack import postgres as pg
 from include.stack.logs import tail
 from include.stack.ports import LOOPBACK, free_ports, is_free
-from include.stack.server import StackError
+from include.stack.server import StackError, identity
 from include.stack.state import State
 from include.stack.status import ServerStatus, status
 from include.stack.supervisor import Supervisor, socket_path
@@ -153,12 +154,17 @@ def test_a_power_cut_is_survived(home: Path) -> None:
     store_in_lake(state, "kept")
     processes.stop(processes.marked(home), grace_s=0)
     assert processes.marked(home) == []
-    # After a boot the old pid is some other program of the same user: here, this one.
+    # After a boot the old pid is some other program of the same user.
     pid_file = home / "postgres" / "data" / "postmaster.pid"
     lines = pid_file.read_text().split("\n")
-    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
-    assert Supervisor(state).socket.exists()
-    again = start_small(home)
+    user = pg.ROOT_RUNS_AS if os.geteuid() == 0 else None
+    with subprocess.Popen(["sleep", "600"], cwd="/", **identity(user)) as stranger:
+        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
+        assert Supervisor(state).socket.exists()
+        try:
+            again = start_small(home)
+        finally:
+            stranger.kill()
     assert count_rows(again) == 7
     assert read_from_lake(again, "kept") == b"kept"
 
