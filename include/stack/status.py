@@ -11,6 +11,8 @@ from include.stack.server import Server
 from include.stack.state import load
 from include.stack.supervisor import ProcessState, Supervisor
 
+# A server that has not answered for that long is not starting any more.
+_STARTING_S = 60
 _WORDS = {"STOPPED": "stopped", "STOPPING": "stopping", "BACKOFF": "failing", "EXITED": "failing"}
 
 
@@ -19,7 +21,7 @@ class ServerStatus:
     """One line of `headrace status`.
 
     Attributes:
-        state: healthy, unanswering (alive, does not answer), failing (dies again and again), failed (given
+        state: healthy, starting, unanswering (alive, does not answer), failing (dies again and again), failed (given
             up), stopping or stopped.
         memory_bytes: Of the process and its descendants, shared pages counted in proportion.
     """
@@ -47,11 +49,13 @@ def _of(server: Server, process: ProcessState | None) -> ServerStatus:
     if process is None or not process.pid:
         word = "stopped" if process is None else _WORDS.get(process.state, "failed")
         return ServerStatus(server.name, word, server.url, 0, 0, 0.0)
+    uptime_s = max(0.0, time.time() - process.started_at)
+    silent = "starting" if uptime_s < _STARTING_S else "unanswering"
     return ServerStatus(
         server.name,
-        _WORDS.get(process.state) or ("healthy" if server.health() else "unanswering"),
+        _WORDS.get(process.state) or ("healthy" if server.health() else silent),
         server.url,
         process.pid,
         memory_bytes(process.pid),
-        max(0.0, time.time() - process.started_at),
+        uptime_s,
     )
