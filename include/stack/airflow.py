@@ -106,12 +106,20 @@ class _Once:
     step: Callable[[], None]
     lock: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
+    failure: StackError | None = None
 
     def __call__(self) -> None:
         with self.lock:
-            if not self.done:
+            if self.failure is not None:
+                raise self.failure
+            if self.done:
+                return
+            try:
                 self.step()
-                self.done = True
+            except StackError as error:
+                self.failure = error
+                raise
+            self.done = True
 
 
 @dataclass

@@ -197,6 +197,8 @@ class _Start:
         if not self._process(server).pid:
             self.report(server.name, PREPARING)
             server.prepare()
+            if self.failed.is_set():
+                return False
             make_folder(server.folder, server.user)
             write_order(server, self.supervisor.state.run_folder, self.supervisor.state.home)
             self.report(server.name, STARTING)

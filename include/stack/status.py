@@ -21,8 +21,8 @@ class ServerStatus:
     """One line of `headrace status`.
 
     Attributes:
-        state: healthy, starting, unanswering (alive, does not answer), failing (dies again and again), failed (given
-            up), stopping or stopped.
+        state: healthy, starting, unanswering (alive, does not answer), failing (dies again and again), failed
+            (given up), stopping or stopped.
         memory_bytes: Of the process and its descendants, shared pages counted in proportion.
     """
 
