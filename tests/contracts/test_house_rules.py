@@ -45,6 +45,9 @@ TEXTS = sorted(
 )
 
 
+RUNS_WHAT_IT_READS = {"pickle.load", "pickle.loads", "yaml.load"}
+
+
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -84,12 +87,9 @@ def traps(tree: ast.AST) -> list[str]:
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
         if isinstance(node, ast.ImportFrom) and node.module in {"pickle", "dill", "cloudpickle"}:
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
-            "pickle.load",
-            "pickle.loads",
-            "yaml.load",
-        }:
-            found.append(f"line {node.lineno}: {ast.unparse(node.func)}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNS_WHAT_IT_READS:
+            safe = "SafeLoader" in ast.unparse(node)
+            found.extend([] if safe else [f"line {node.lineno}: {ast.unparse(node.func)}"])
     return found
 
 
@@ -165,10 +165,15 @@ def test_a_function_that_is_too_long_is_seen():
         "from pickle import loads",
         "pickle.load(file)",
         "yaml.load(text)",
+        "yaml.load(text, yaml.Loader)",
     ],
 )
 def test_a_trap_is_seen(bad):
     assert traps(ast.parse(bad))
+
+
+def test_a_safe_loader_is_let_be():
+    assert not traps(ast.parse("yaml.load(text, yaml.SafeLoader)"))
 
 
 @pytest.mark.parametrize(
