@@ -1,0 +1,103 @@
+"""I3 and I6: how far each source was read, in the same commit as what was read, and never further."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from include.audit.lake_reader import Commit, LakeReader
+from include.audit.result import Checked, Violation
+
+RAW = "raw/"
+WATERMARK = "_watermark.json"
+SNAPSHOT = "snapshot/_manifest.json"
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What one commit of main says of a source whose rows it changed.
+
+    Args:
+        commit: Its id.
+        source: Name of the source.
+        changed: Paths under `raw/<source>/` that differ from the commit before.
+        watermark: The watermark there.
+        manifests: Manifest of each table's snapshot there, by table.
+    """
+
+    commit: str
+    source: str
+    changed: tuple[str, ...]
+    watermark: Document | None
+    manifests: Mapping[str, Document]
+
+
+def read_landings(lake: LakeReader, chain: Sequence[Commit]) -> list[Landing]:
+    """What each commit that changed rows of a source says of it, the latest first."""
+    landings = []
+    for commit in chain:
+        if not commit.get("parents"):
+            continue
+        changed = lake.changed(commit["parents"][0], commit["id"], RAW)
+        for source in sorted({path.split("/")[1] for path in changed if _is_data(path)}):
+            prefix = f"{RAW}{source}/"
+            paths = [item["path"] for item in lake.objects(commit["id"], prefix)]
+            manifests = {
+                path.split("/")[2]: lake.document(commit["id"], path) or {}
+                for path in paths
+                if path.endswith(f"/{SNAPSHOT}")
+            }
+            own = tuple(path for path in changed if path.startswith(prefix))
+            watermark = lake.document(commit["id"], f"{prefix}{WATERMARK}")
+            landings.append(Landing(commit["id"], source, own, watermark, manifests))
+    return landings
+
+
+def check_watermarks(landings: Sequence[Landing]) -> Checked:
+    """I6: where rows changed, the watermark changed with them, and it names what is there."""
+    violations: list[Violation] = []
+    count = 0
+    for landing in landings:
+        where = f"{landing.commit}:{RAW}{landing.source}/{WATERMARK}"
+        if landing.watermark is None:
+            violations.append(Violation(where, "is not there, but rows of its source are"))
+            continue
+        if f"{RAW}{landing.source}/{WATERMARK}" not in landing.changed:
+            violations.append(Violation(where, "did not change with the rows of its source"))
+        positions = {position["table"]: position for position in landing.watermark.get("positions", ())}
+        count += len(positions)
+        for table in sorted({*landing.manifests, *positions}):
+            fault = _fault(positions.get(table), landing.manifests.get(table))
+            if fault:
+                violations.append(Violation(f"{where}#{table}", fault))
+    return Checked("positions", max(count, len(landings)), tuple(violations))
+
+
+def change_logs(paths: Sequence[str]) -> list[str]:
+    """I3: tables that have a change log, whose order could be checked."""
+    return sorted({path.split("/changes/")[0] for path in paths if "/changes/" in path})
+
+
+def _fault(position: Document | None, manifest: Document | None) -> str:
+    if position is None:
+        return "names no position, but there are rows"
+    if manifest is None:
+        return "names a position of a table without rows"
+    if position.get("kind") == "snapshot" and position.get("value") != snapshot_digest(manifest):
+        return "names a snapshot that is not the one there"
+    origins = [part.get("origin", "") for part in manifest.get("parts", ())]
+    if position.get("kind") == "files" and position.get("value") != max(origins, default=None):
+        return f"names {position.get('value')!r}, but the last file there is {max(origins, default=None)!r}"
+    return ""
+
+
+def snapshot_digest(manifest: Document) -> str:
+    """SHA-256 over the contract's hash and those of the parts, a line each, as the position states it."""
+    hashes = [str(part.get("sha256")) for part in manifest.get("parts", ())]
+    return hashlib.sha256("\n".join([str(manifest.get("contract")), *hashes]).encode()).hexdigest()
+
+
+def _is_data(path: str) -> bool:
+    return path.endswith(".parquet") and "/_" not in path
