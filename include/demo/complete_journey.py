@@ -96,6 +96,6 @@ def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_decimal(kind):
-        # The package holds money as doubles, a hair off the cent.
-        return pc.round(values, kind.scale).cast(kind, safe=False)
+        # The package holds money as doubles, a hair off the cent; the cast goes to the nearest.
+        return values.cast(kind, safe=False)
     return values if values.type == kind else values.cast(kind)

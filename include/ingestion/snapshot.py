@@ -5,18 +5,29 @@ Parquet file of the folder (names with an underscore are no data to Spark and Du
 alike); a change log lies beside it, in `changes/`.
 """
 
+import errno
 import hashlib
+import itertools
 import json
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.spec.errors import HeadraceError
+
+NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 FOLDER = "snapshot"
 MANIFEST = "_manifest.json"
 PART_ROWS = 2_000_000
+
+
+class DiskFullError(HeadraceError):
+    """There is no room for what is read."""
 
 
 @dataclass(frozen=True)
@@ -100,29 +111,43 @@ def write_parts(
         folder: Where to.
         names: The next file names.
         part_rows: A part is closed once it holds this many.
+
+    Raises:
+        DiskFullError: There is no room.
     """
     parts: list[Part] = []
-    writer: pq.ParquetWriter | None = None
-    path, rows = folder, 0
-    try:
+    full = (batch for batch in batches if batch.num_rows)
+    for batch in full:
+        path = folder / next(names)
+        rows = _write_part(schema, itertools.chain([batch], full), path, part_rows)
+        parts.append(_part(path, rows))
+    return tuple(parts)
+
+
+def _write_part(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path, part_rows: int) -> int:
+    """Write one file; how many rows it took before it was full or the batches ended."""
+    rows = 0
+    with _room(path), pq.ParquetWriter(path, schema, compression="zstd", coerce_timestamps="us") as writer:
         for batch in batches:
-            if batch.num_rows == 0:
-                continue
-            if writer is None:
-                path, rows = folder / next(names), 0
-                writer = pq.ParquetWriter(path, schema, compression="zstd", coerce_timestamps="us")
             writer.write_batch(batch)
             rows += batch.num_rows
             if rows >= part_rows:
-                writer.close()
-                writer = None
-                parts.append(_part(path, rows))
-    finally:
-        if writer is not None:
-            writer.close()
-    if writer is not None:
-        parts.append(_part(path, rows))
-    return tuple(parts)
+                break
+    return rows
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        raise DiskFullError(
+            f"There is no room for {path.name}: {free // 2**20} MiB are free in {path.parent}.",
+            remedy="Free some space, or set HEADRACE_HOME to another disk. Nothing was published.",
+        ) from error
 
 
 def _part(path: Path, rows: int) -> Part:

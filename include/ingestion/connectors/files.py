@@ -12,15 +12,24 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from fsspec.implementations.arrow import ArrowFSWrapper
+from fsspec.utils import glob_translate
 from pyarrow.fs import S3FileSystem
 
 from include.ingestion import contracts
 from include.settings import Settings
+from include.spec.errors import HeadraceError
 from include.spec.source import Files, Table
 
 BLOCK_SIZE_BYTES = 8 * 2**20
 BATCH_ROWS = 131_072
+# Arrow's errors of S3 and of broken content are of one class; these words are in the former only.
+_STORE_FAILED = "AWS Error"
+_MAGIC = re.compile(r"[*?\[]")
 _CSV_COLUMN = re.compile(r"In CSV column #(\d+): ")
+
+
+class FileStoreError(HeadraceError):
+    """The store did not answer, or did not let us in; the files may be as they should."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +66,29 @@ class FileStore:
         return f"{self._shown}/{read.pattern}"
 
     def matching(self, read: Files) -> tuple[File, ...]:
-        """The files of a pattern, in order of their names."""
+        """The files of a pattern, in order of their names.
+
+        Raises:
+            FileStoreError: They cannot be listed.
+        """
+        pattern = f"{self._root}/{read.pattern}"
+        matches = re.compile(glob_translate(pattern)).match
+        folder = _MAGIC.split(pattern)[0].rpartition("/")[0]
         try:
-            found = self._filesystem.glob(f"{self._root}/{read.pattern}", detail=True)
+            # Not `glob`: it takes a refused or failed listing for an empty folder.
+            found = self._filesystem.find(folder, detail=True, on_error="raise")
+            return tuple(self._file(path, found[path]) for path in sorted(found) if matches(path))
+        except FileNotFoundError:
+            return ()
         except OSError as error:
-            raise contracts.violated(self.shown(read), f"cannot be listed: {_first_line(error)}") from error
-        return tuple(self._file(path, found[path]) for path in sorted(found) if found[path]["type"] == "file")
+            raise _unreachable(self.shown(read), error) from error
 
     def read(self, table: Table, file: File) -> Iterator[pa.RecordBatch]:
         """All rows of a file in its own order, as declared.
 
         Raises:
             ContractError: The file cannot be read to its end, or is not as declared.
+            FileStoreError: The store broke off.
         """
         assert isinstance(table.read, Files)
         batches = _csv if table.read.format == "csv" else _parquet
@@ -76,6 +96,8 @@ class FileStore:
             with self._filesystem.open(f"{self._root}/{file.path}", "rb") as stream:
                 yield from batches(table, file, stream)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError) as error:
+            if _STORE_FAILED in str(error):
+                raise _unreachable(file.url, error) from error
             raise contracts.violated(
                 file.url,
                 f"cannot be read: {_first_line(error)}",
@@ -173,6 +195,13 @@ def _plain(kind: pa.DataType) -> str:
 
 def _form(read: Files) -> str:
     return "CSV with a header line" if read.format == "csv" else "Parquet"
+
+
+def _unreachable(shown: str, error: Exception) -> FileStoreError:
+    return FileStoreError(
+        f"{shown}: the store did not give it: {_first_line(error)}.",
+        remedy="See that it answers, and that HEADRACE_S3_* are right.",
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,12 +1,16 @@
 """Landing on real servers: what arrives is what the source holds, once, and nothing where nothing changed."""
 
+from dataclasses import replace
+
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from pydantic import SecretStr
 
 from include.demo.landing import weekly_file
 from include.ingestion.batch import land, record_positions
 from include.ingestion.connectors import postgres as connector
+from include.ingestion.connectors.files import FileStoreError
 from include.ingestion.connectors.postgres import DatabaseError
 from include.ingestion.contracts import ContractError, arrow_schema
 from include.lake import checkout, commit_draft, merge_draft, read_watermark, refuse
@@ -294,3 +298,19 @@ def test_the_draft_holds_what_is_judged_and_main_does_not(desk, lake):
     land(at, DATABASE)
     assert names(lake, at.draft, TRANSACTIONS.name)
     assert list(list_objects(lake, CommitRef(at.draft.repository, lake.head().commit), "raw")) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"s3_secret_access_key": "not-the-key"}, {"s3_endpoint": "http://127.0.0.1:1"}]
+)
+def test_a_store_that_does_not_answer_is_one_error_that_can_be_retried(desk, lake, settings, wrong):
+    before = lake.head()
+    changed = {key: SecretStr(value) if "secret" in key else value for key, value in wrong.items()}
+    at = replace(desk("first"), settings=settings.model_copy(update=changed))
+    with pytest.raises(FileStoreError) as caught:
+        land(at, FILES)
+    said = str(caught.value)
+    assert "retail/promotions/*.csv.gz: the store did not give it" in said
+    assert "HEADRACE_S3_*" in said
+    assert "not-the-key" not in said
+    assert lake.head() == before

@@ -82,6 +82,25 @@ def test_files_come_in_order_of_name_and_others_are_left_alone(store, landing):
     assert found[0].url.endswith("/landing/orders/week_1.csv.gz")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("orders/week_1.csv.gz", ["orders/week_1.csv.gz"]),
+        ("orders/week_?.csv.gz", ["orders/week_1.csv.gz", "orders/week_2.csv.gz"]),
+        ("orders/week_[2-9].csv.gz", ["orders/week_2.csv.gz"]),
+        ("**/*.csv.gz", ["orders/old/week_0.csv.gz", "orders/week_1.csv.gz", "orders/week_2.csv.gz"]),
+        ("orders/*/*.csv.gz", ["orders/old/week_0.csv.gz"]),
+        ("orders/week.1.csv.gz", []),
+        ("elsewhere/*.csv.gz", []),
+    ],
+)
+def test_patterns(store, landing, pattern, found):
+    (landing / "old").mkdir()
+    for name in ("week_1.csv.gz", "week_2.csv.gz", "old/week_0.csv.gz"):
+        drop(landing, GOOD, name)
+    assert [file.path for file in store.matching(a_table(pattern=pattern).read)] == found
+
+
 def test_the_version_of_a_file_follows_its_content(store, landing):
     drop(landing, GOOD)
     (before,) = store.matching(a_table().read)

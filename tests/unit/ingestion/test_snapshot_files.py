@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -96,3 +98,26 @@ def test_a_manifest_reads_back_and_its_digest_follows_content_and_contract():
     assert Manifest("other", (part,)).digest != manifest.digest
     assert Manifest("contract", (Part("x", 3, 100, "bb"),)).digest != manifest.digest
     assert Manifest("contract", (Part("x", 3, 100, "aa"),)).digest == manifest.digest
+
+
+_FILL = """
+import os, resource, sys
+from pathlib import Path
+import pyarrow as pa
+from include.ingestion.snapshot import DiskFullError, write_parts
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+schema = pa.schema([("id", pa.binary())])
+noise = (pa.record_batch([pa.array([os.urandom(500_000)])], schema=schema) for _ in range(3))
+try:
+    write_parts(schema, noise, Path(sys.argv[1]), iter(["part.parquet"]))
+except DiskFullError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_error_with_the_remedy(tmp_path):
+    # A limit on the size of a file refuses a write as a full disk does.
+    done = subprocess.run([sys.executable, "-c", _FILL, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("There is no room for part.parquet: ")
+    assert "HEADRACE_HOME" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
