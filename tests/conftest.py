@@ -1,5 +1,6 @@
 """Real servers for the tests: each is started once per session, on free ports, in a folder of its own."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,11 @@ from include.stack.state import State
 
 LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM, which a time limit sends, end the run as Ctrl-C does: with every server stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,7 @@ def test_a_killed_server_comes_back_with_all_it_had(stack: State, name: str) -> 
 
 
 def test_a_server_that_hangs_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_SILENCE_S", "4")
+    monkeypatch.setenv("HEADRACE_SILENCE_S", "15")
     start_small(home)
     before = {row.name: row.pid for row in status(home)}
     os.kill(before["lakefs"], signal.SIGSTOP)
