@@ -11,6 +11,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from include.cli.consistency import Checks
 
+# A log has no width; paths stay in one piece in this one.
+LOG_WIDTH = 200
+
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -58,9 +61,13 @@ def plan(
 
 def _show_findings(there: dict[str, int], checks: "Checks") -> None:
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=LOG_WIDTH)
     console.print("Declared: " + ", ".join(f"{count:,} {name}" for name, count in there.items()) + ".")
     if checks.findings:
-        table = Table("file", "field", "what is wrong", "accepted", title="Findings", show_lines=True)
+        table = Table(title="Findings", show_lines=True)
+        for name in ("file", "field", "what is wrong", "accepted"):
+            table.add_column(name, overflow="fold")
         for finding in checks.findings:
             table.add_row(*map(_plain, asdict(finding).values()))
         console.print(table)

@@ -1,6 +1,6 @@
 """The DAGs that a product takes part in, told without Airflow, which takes seconds to import.
 
-`dags/` is the truth; a contract test holds this table to every DAG file that there is.
+`dags/` is the truth; a test holds the tasks and emitted assets told here to every DAG file that there is.
 """
 
 from collections.abc import Mapping

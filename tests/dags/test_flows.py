@@ -1,0 +1,22 @@
+"""What `headrace plan` tells of DAGs is what the DAG files that there are say."""
+
+from include.cli.flows import flows_of
+from include.features.project import declared_tables
+from include.products import PRODUCTS
+from include.sources import SOURCES
+
+
+def test_the_plan_tells_the_tasks_and_assets_of_each_dag(dag_bag):
+    sources = {source.name: source for source in SOURCES}
+    paths = {table.name: table.prefix for table in declared_tables()}
+    flows = {
+        flow.dag: flow for one in PRODUCTS for flow in flows_of(one, sources[one.source], paths)
+    }  # one per DAG, though products share the first two
+    assert len(flows) == 2 + 3 * len(PRODUCTS)
+    there = flows.keys() & dag_bag["dags"].keys()
+    assert "ingest_batch__retail" in there
+    for name in there:
+        tasks = dag_bag["dags"][name]["tasks"]
+        assert set(tasks) == flows[name].tasks, name
+        outlets = {outlet for task in tasks.values() for outlet in task["outlets"]}
+        assert outlets == set(flows[name].emits), name
