@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from include.cli import declarations, demo, lake, lakefs, stack
+from include.cli import audit, declarations, demo, lake, lakefs, stack
 from include.spec.errors import HeadraceError
 
 
