@@ -1,1 +1,1 @@
-"""An auditor that trusts nobody: it reads what the pipeline left behind and shares no code with its writers."""
+"""An auditor that trusts nobody: it reads what the pipeline left and shares no code with its writers."""

@@ -88,7 +88,5 @@ def check_chain(chain: Sequence[Commit], find: Find) -> Checked:
         ]
         expected = None if after is None else after["id"]
         if (parents[0] if parents else None) != expected:
-            violations.append(
-                Violation(commit["id"], f"is followed in the log by {expected}, no parent of it")
-            )
+            violations.append(Violation(commit["id"], f"is followed by {expected}, no parent of it"))
     return Checked("commits", len(chain), tuple(violations))
