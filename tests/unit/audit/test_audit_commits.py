@@ -1,4 +1,4 @@
-"""I4, I5, I6 and I9 on hand-made histories: a whole one is kept, and each planted fault is named by its id."""
+"""I4, I5, I6 and I9 on hand-made histories: each planted fault is named by its id."""
 
 import copy
 

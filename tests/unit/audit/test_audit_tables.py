@@ -12,7 +12,7 @@ from include.audit.tables import Table, connected, table_files
 from include.audit.training_sets import check_training_set
 
 DAY = timedelta(days=1)
-START = datetime(2017, 1, 1)  # noqa: DTZ001
+START = datetime(2017, 1, 1)
 
 
 def held(folder, path, rows):
