@@ -120,7 +120,9 @@ class RegistryReader:
         token = ""
         while experiments:
             body = {"experiment_ids": experiments, "max_results": PAGE, "page_token": token}
-            page = self._send("POST", f"{API}/runs/search", json=body).json()
+            answer = self._send("POST", f"{API}/runs/search", json=body)
+            assert answer is not None
+            page = answer.json()
             for run in page.get("runs", ()):
                 where = f"run {run['info']['run_id']}"
                 for kind in ("params", "tags"):
@@ -146,7 +148,7 @@ class RegistryReader:
         asked = {key: value for key, value in params.items() if value}
         return self._send("GET", path, absent=absent, params=asked)
 
-    def _send(self, method: str, path: str, *, absent: bool = False, **request: Any) -> Any:
+    def _send(self, method: str, path: str, *, absent: bool = False, **request: Any) -> httpx.Response | None:
         try:
             answer = self.http.request(method, path, **request)
             if absent and answer.status_code == httpx.codes.NOT_FOUND:
