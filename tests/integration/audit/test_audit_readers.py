@@ -36,7 +36,7 @@ def repository(lake_server_local):
 @pytest.fixture
 def reader(lake_server_local, repository):
     settings = Settings(
-        _env_file=None,
+        _env_file=None,  # type: ignore[call-arg]
         lakefs_endpoint=lake_server_local.endpoint,
         lakefs_access_key_id=lake_server_local.keys.access_key_id,
         lakefs_secret_access_key=lake_server_local.keys.secret_access_key,
@@ -60,7 +60,9 @@ def test_what_was_written_by_hand_is_reported_by_its_id(reader, tmp_path):
     assert [violation.id for violation in check_watermarks([landing]).violations] == [where]
     ((path, files),) = table_files([item["path"] for item in reader.objects(direct)]).items()
     with downloaded(reader, direct, path, files, tmp_path) as table, connected(tmp_path) as connection:
-        (violation,) = check_unique(connection, table, None).violations
+        keys = check_unique(connection, table, None)
+    assert keys is not None
+    (violation,) = keys.violations
     assert violation.id == "raw/retail/products?product_id=1"
 
 
@@ -79,6 +81,7 @@ def test_what_is_not_there_is_none(reader):
 
 
 def test_a_store_that_does_not_answer_is_an_error_of_its_own():
-    silent = LakeReader.connect(Settings(_env_file=None, lakefs_endpoint="http://127.0.0.1:9"))
+    nowhere = Settings(_env_file=None, lakefs_endpoint="http://127.0.0.1:9")  # type: ignore[call-arg]
+    silent = LakeReader.connect(nowhere)
     with silent.http, pytest.raises(StoreUnreadable, match="lake cannot be read"):
         silent.main_chain()

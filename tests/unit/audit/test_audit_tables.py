@@ -68,6 +68,7 @@ def test_a_key_that_is_there_twice_is_named(tmp_path, path, document, row):
     key = next(iter(row))
     with connected(tmp_path) as connection:
         clean = check_unique(connection, held(tmp_path / "a", path, [row, {**row, key: 2}]), document)
+        assert clean is not None
         assert (clean.count, clean.violations) == (1, ())
         twice = check_unique(connection, held(tmp_path / "b", path, [row, row]), document)
     assert ids(twice)[0].startswith(f"{path}?{key}=1")
