@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,6 +90,9 @@ def test_an_unknown_product_is_one_error_that_lists_those_there_are():
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
 def test_the_columns_of_predictions_are_those_that_scoring_writes(product):
     class Constant:
+        reference: Any = None
+        schema: Any = None
+
         def predict(self, rows):
             return np.full(rows.num_rows, 0.5)
 
