@@ -77,7 +77,7 @@ def origins_of(manifest: Mapping[str, Any]) -> dict[str, int]:
 def _csv_rows(store: Any, path: str) -> int:
     """Records after the header; a line break within quotes is none of their ends."""
     records, quotes, pending = 0, 0, False
-    with store.open_input_stream(path, compression=None) as raw:
+    with store.open_input_stream(path, compression=None, buffer_size=CHUNK_BYTES) as raw:
         stream = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
         while chunk := stream.read(CHUNK_BYTES):
             if quotes % 2 == 0 and b'"' not in chunk:
