@@ -1,7 +1,11 @@
 """Real servers for the tests: each is started once per session, on free ports, in a folder of its own."""
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +22,18 @@ LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
 
 
-def pytest_configure() -> None:
-    """Let SIGTERM, which a time limit sends, end the run as Ctrl-C does: with every server stopped."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let SIGTERM, which a time limit sends, end the run as Ctrl-C does; give the run a folder of its own.
+
+    All runs of a user share one folder by default, and each that starts takes everyone else's right to pass
+    through it: PostgreSQL, which runs as a user of its own under root, would lose its data in mid-flight.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if config.option.basetemp is None:
+        folder = Path(tempfile.mkdtemp(prefix="headrace-tests-"))
+        config.option.basetemp = folder / "run"
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
