@@ -1,6 +1,5 @@
 """Real servers for the tests: each is started once per session, on free ports, in a folder of its own."""
 
-import os
 import shutil
 import signal
 import tempfile
