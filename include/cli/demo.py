@@ -59,7 +59,8 @@ def report(home: Home = None) -> None:
 
 def _show(made: "Report") -> None:
     console = Console(highlight=False)
-    tables = Table("table", title="Tables on main")
+    tables = Table(title="Tables on main")
+    tables.add_column("table", no_wrap=True)
     for name in ("rows", "files", "MB", "seconds", "rules", "warnings"):
         tables.add_column(name, justify="right")
     for line in made.tables:
@@ -83,7 +84,8 @@ def _show(made: "Report") -> None:
         console.print(
             f"warning  {finding.table}: {finding.rule}: {finding.observed}", markup=False, soft_wrap=True
         )
-    console.print(f"Commit {made.commit}; gates {made.verdict} (suites {made.suite_hash[:12]}).")
+    suites = made.suite_hash[:12]
+    console.print(f"Commit {made.commit}; gates {made.verdict} (suites {suites}).", soft_wrap=True)
     for name, url in made.urls.items():
         console.print(f"{name:8} {url}", soft_wrap=True)
     done = "Nothing was left to do: all of it was done before." if made.already else "Done"
