@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -59,10 +60,11 @@ def report(home: Home = None) -> None:
 
 def _show(made: "Report") -> None:
     console = Console(highlight=False)
-    tables = Table(title="Tables on main")
+    # As narrow as can be: names and numbers must stay whole on 80 columns.
+    tables = Table(title="Tables on main", box=SIMPLE, collapse_padding=True, pad_edge=False)
     tables.add_column("table", no_wrap=True)
-    for name in ("rows", "files", "MB", "seconds", "rules", "warnings"):
-        tables.add_column(name, justify="right")
+    for name in ("rows", "files", "MB", "seconds", "rules", "warned"):
+        tables.add_column(name, justify="right", no_wrap=True)
     for line in made.tables:
         seconds = f"{line.seconds:.1f}" if line.seconds is not None else ""
         size = f"{line.size_bytes / 1e6:.1f}"
