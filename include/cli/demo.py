@@ -63,7 +63,7 @@ def _show(made: "Report") -> None:
     # As narrow as can be: names and numbers must stay whole on 80 columns.
     tables = Table(title="Tables on main", box=SIMPLE, collapse_padding=True, pad_edge=False)
     tables.add_column("table", no_wrap=True)
-    for name in ("rows", "files", "MB", "seconds", "rules", "warned"):
+    for name in ("rows", "files", "MB", "s", "rules", "warn"):
         tables.add_column(name, justify="right", no_wrap=True)
     for line in made.tables:
         seconds = f"{line.seconds:.1f}" if line.seconds is not None else ""
