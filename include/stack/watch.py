@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from include.stack import inventory
@@ -57,11 +58,17 @@ def look(
             watches[name] = Watch(process.pid)
         # Silent because what it needs is silent: it is not the one to be killed.
         well = answers[name] or not all(answers[other] for other in server.after)
+        if answers[name] and watches[name].answered_at is None:
+            _say(f"{name} (pid {process.pid}) answers")
         if watches[name].hangs(well, time.monotonic()):
             del watches[name]
-            sys.stderr.write(f"{name} (pid {process.pid}) is alive and does not answer: killing it\n")
+            _say(f"{name} (pid {process.pid}) is alive and does not answer: killing it")
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {what}\n")
 
 
 def main(home: Path) -> None:

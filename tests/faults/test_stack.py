@@ -121,13 +121,16 @@ def test_a_server_that_hangs_is_replaced(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HEADRACE_SILENCE_S", "15")
     start_small(home)
     before = {row.name: row.pid for row in status(home)}
+    watched = f"lakefs (pid {before['lakefs']}) answers"
+    assert any(watched in line for line in tail(home, "watcher", follow=True))
     os.kill(before["lakefs"], signal.SIGSTOP)
     try:
         wait_replaced(home, "lakefs", before["lakefs"])
     finally:
         if psutil.pid_exists(before["lakefs"]):
             os.kill(before["lakefs"], signal.SIGCONT)
-    assert "lakefs (pid" in "\n".join(tail(home, "watcher"))
+    killed = f"lakefs (pid {before['lakefs']}) is alive and does not answer: killing it"
+    assert killed in "\n".join(tail(home, "watcher"))
     assert of(home, "seaweedfs").pid == before["seaweedfs"]
 
 
