@@ -7,6 +7,7 @@ from airflow.sdk import DAG, Param, task
 from include.orchestration import assets
 from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
 from include.orchestration.ingest import BatchIngestion
+from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.sources import SOURCES
 from include.spec.source import Source
 
@@ -30,7 +31,10 @@ def ingest_batch(source: Source) -> None:
         default_args=task_defaults(source.owner),
         tags=["batch", "ingestion", source.name],
         doc_md=DOC.format(source=source),
-        params={"dry_run": Param(False, type="boolean", description="Land and judge; publish nothing")},
+        params={
+            AS_OF: AS_OF_PARAM,
+            "dry_run": Param(False, type="boolean", description="Land and judge; publish nothing"),
+        },
         is_paused_upon_creation=False,
     ):
         draft: Any = task(steps.open_draft)()

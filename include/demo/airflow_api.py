@@ -81,6 +81,15 @@ class AirflowApi:
                 )
             time.sleep(POLL_S)
 
+    def pause(self, dag: str, *, paused: bool) -> None:
+        """Let nothing start runs of the DAG by itself, or let it again."""
+        self._ask("PATCH", f"/api/v2/dags/{dag}", {"is_paused": paused})
+
+    def runs(self, dag: str) -> dict[str, str]:
+        """State of each run of the DAG by its id, oldest first."""
+        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns?order_by=start_date&limit=100").json()
+        return {run["dag_run_id"]: str(run["state"]) for run in answer["dag_runs"]}
+
     def run_state(self, dag: str, run: str) -> str | None:
         """State of a run; None where there is no such run."""
         answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}", accepted=MISSING)

@@ -39,17 +39,18 @@ class FeatureBuilding:
         """
         from include.features.build import build_features
         from include.features.errors import FeatureBuildError
-        from include.lake import Lake, checkout, open_draft, upload
+        from include.features.raw import raw_checkout
+        from include.lake import Lake, open_draft, upload
 
         assert run_id is not None, "Airflow gives it"
         lake = Lake.connect(settings())
         draft = open_draft(lake, run_id, self.flow, restart=True)
         data = CommitRef(lake.repository, draft.base)
-        with TemporaryDirectory() as made, checkout(lake, data, f"raw/{self.source.name}") as raw:
+        with TemporaryDirectory() as made, raw_checkout(lake, data, self.source.name) as raw:
             output = Path(made)
             try:
                 built = build_features(
-                    raw.folder, output, source=self.source.name, docs=settings().home / "dbt_docs"
+                    raw, output, source=self.source.name, docs=settings().home / "dbt_docs"
                 )
             except FeatureBuildError as error:
                 raise AirflowFailException(str(error)) from error

@@ -12,6 +12,8 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from include.orchestration import assets
+from include.orchestration.moment import asked_moment, pass_on
 from include.settings import settings
 from include.spec.errors import HeadraceError
 from include.spec.refs import DraftRef, Judged, Landing, Published, Refused
@@ -34,7 +36,7 @@ class BatchIngestion:
         from include.lake import Lake, open_draft
 
         assert run_id is not None, "Airflow gives it"
-        return open_draft(Lake.connect(settings()), run_id, self.flow)
+        return open_draft(Lake.connect(settings()), run_id, self.flow, restart=True)
 
     def land(self, draft: DraftRef, origin: str) -> Landing:
         """Land the tables of one origin on the draft.
@@ -94,6 +96,7 @@ class BatchIngestion:
         _push("published", published)
         if not published.changed:
             raise AirflowSkipException(f"Nothing changed: main stays at {published.commit.commit}.")
+        pass_on(assets.raw(self.source), asked_moment(get_current_context()))
 
     def refuse(self, draft: DraftRef, judged: Judged) -> None:
         """Keep what did not pass on its branch, with the verdict; pushes `refused`.

@@ -19,7 +19,7 @@ PRODUCT = ModelProduct(
         "feat_household_campaign__affinity",
     ),
     train=GradientBoosting(objective="binary", rounds=400, early_stopping=30),
-    split=Split(validation=days(65), test=days(43)),
+    split=Split(validation=days(90), test=days(40)),
     gate=Gate(
         primary="average_precision",
         slices=("campaign_type",),

@@ -13,7 +13,7 @@ PRODUCT = ModelProduct(
     label=Label(table="labels__household_lapse", column="lapsed", matures_after=days(31)),
     features=("feat_household__baskets", "feat_household__demographics"),
     train=TabularNet(objective="binary", hidden=(128, 64), epochs=40),
-    split=Split(validation=days(92), test=days(31)),
+    split=Split(validation=days(61), test=days(31)),
     gate=Gate(primary="average_precision", slices=("household_size",), calibration_error_max=0.05),
     serve=Serving(batch="monthly"),
     drift=Drift(psi=0.25, columns_share=0.4),

@@ -19,11 +19,17 @@ bag = DagBag(dag_folder=sys.argv[1], bundle_path=pathlib.Path(sys.argv[2]))
 read = time.monotonic()
 heavy = ["torch", "pyspark", "mlflow", "great_expectations", "dbt", "pandas", "polars", "sklearn", "scipy"]
 heavy += ["xgboost", "evidently", "duckdb", "pyarrow", "lakefs", "numpy"]
+def names(condition):
+    parts = getattr(condition, "objects", None)
+    if parts:
+        return [name for part in parts for name in names(part)]
+    return [condition.name] if condition else []
 def described(dag):
     return {
         "tags": sorted(dag.tags), "doc_md": dag.doc_md or "", "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup, "dagrun_timeout": str(dag.dagrun_timeout or ""), "params": sorted(dag.params),
         "fileloc": dag.fileloc,
+        "triggers": sorted(set(names(getattr(dag.timetable, "asset_condition", None)))),
         "tasks": {
             task.task_id: {
                 "owner": task.owner, "retries": task.retries, "backoff": bool(task.retry_exponential_backoff),

@@ -1,0 +1,45 @@
+"""Monitoring: every product of `include/products/` gets a DAG `monitor__<product>`."""
+
+from typing import Any
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
+
+from include.orchestration import assets
+from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
+from include.orchestration.moment import AS_OF, AS_OF_PARAM
+from include.orchestration.monitoring import Monitoring
+from include.products import PRODUCTS
+from include.spec.product import ModelProduct
+
+DOC = """Compares what the champion of **{product.name}** sees and says with the reference stored in it, and
+its predictions with the truths that have matured since; writes both to the lake.
+
+A breach of the product's bounds requests a retraining, which starts `train__{product.name}`.
+"""
+
+
+def monitor(product: ModelProduct) -> None:
+    """The DAG of one product."""
+    steps = Monitoring(product)
+    with DAG(
+        steps.flow,
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"),
+            assets=[assets.predictions(product.name)],
+        ),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=DAGRUN_TIMEOUT,
+        default_args=task_defaults(product.owner),
+        tags=["monitoring", product.name, f"tier-{product.tier}"],
+        doc_md=DOC.format(product=product),
+        params={AS_OF: AS_OF_PARAM},
+        is_paused_upon_creation=False,
+    ):
+        watched: Any = task.branch(steps.watch)()
+        request: Any = task(outlets=[assets.retrain_request(product.name)])(steps.request_retraining)
+        watched >> request(watched["monitored"])
+
+
+for product in PRODUCTS:
+    monitor(product)

@@ -1,0 +1,70 @@
+"""The DAGs of features and products: what there is, in which order, and which asset starts what."""
+
+import pytest
+
+from include.products import PRODUCTS
+from include.sources import SOURCES
+
+STEPS = {
+    "build_features": {
+        "build": ["gate", "publish", "refuse"],
+        "gate": ["publish", "refuse"],
+        "publish": [],
+        "refuse": [],
+    },
+    "train": {
+        "pin": ["fit", "judge"],
+        "fit": ["judge"],
+        "judge": ["release", "stop"],
+        "release": [],
+        "stop": [],
+    },
+    "score": {
+        "score": ["gate", "publish", "refuse"],
+        "gate": ["publish", "refuse"],
+        "publish": [],
+        "refuse": [],
+    },
+    "monitor": {"watch": ["request_retraining"], "request_retraining": []},
+}
+
+
+def outlets(dag):
+    return {asset for task in dag["tasks"].values() for asset in task["outlets"]}
+
+
+def test_the_inventory(dag_bag):
+    products = {product.name for product in PRODUCTS}
+    assert products == {"coupon_redemption", "household_lapse"}
+    expected = {f"{flow}__{source.name}" for source in SOURCES for flow in ("ingest_batch", "build_features")}
+    expected |= {f"{flow}__{name}" for name in products for flow in ("train", "score", "monitor")}
+    assert set(dag_bag["dags"]) == expected
+
+
+@pytest.mark.parametrize("flow", sorted(STEPS))
+def test_steps_and_their_order(dag_bag, flow):
+    dags = [dag for name, dag in dag_bag["dags"].items() if name.split("__")[0] == flow]
+    assert dags
+    for dag in dags:
+        assert {name: task["downstream"] for name, task in dag["tasks"].items()} == STEPS[flow]
+
+
+def test_assets_chain_the_flows(dag_bag):
+    dags = dag_bag["dags"]
+    assert outlets(dags["ingest_batch__retail"]) == {"raw/retail"}
+    assert dags["build_features__retail"]["triggers"] == ["raw/retail"]
+    assert outlets(dags["build_features__retail"]) == {"features/retail"}
+    for product in PRODUCTS:
+        train, score, monitor = (dags[f"{flow}__{product.name}"] for flow in ("train", "score", "monitor"))
+        request = f"monitoring/{product.name}/retrain_request"
+        assert train["triggers"] == ["features/retail", request]
+        assert outlets(train) == set(score["triggers"]) == {f"registry/{product.name}/champion"}
+        assert outlets(score) == set(monitor["triggers"]) == {f"predictions/{product.name}"}
+        assert outlets(monitor) == {request}
+
+
+def test_every_dated_dag_takes_a_moment(dag_bag):
+    dated = [name for name in dag_bag["dags"] if not name.startswith("ingest_batch")]
+    assert len(dated) == 1 + 3 * len(PRODUCTS)
+    for name in dated:
+        assert "as_of" in dag_bag["dags"][name]["params"], name
