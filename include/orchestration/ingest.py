@@ -5,18 +5,16 @@ open_draft -> land (one per origin) -> gate -> publish | refuse
 Heavy packages are imported by the steps and never by the module: the DAG processor reads it all the time.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.orchestration import assets
+from include.orchestration import assets, publication
 from include.orchestration.moment import asked_moment, pass_on
 from include.settings import settings
-from include.spec.errors import HeadraceError
-from include.spec.refs import DraftRef, Judged, Landing, Published, Refused
+from include.spec.refs import DraftRef, Judged, Landing
 from include.spec.source import Source
 
 
@@ -62,27 +60,15 @@ class BatchIngestion:
         Raises:
             AirflowFailException: A suite is missing or broken, which no retry can mend.
         """
-        from include.ingestion.batch import peak_memory_bytes
         from include.ingestion.snapshot import FOLDER
-        from include.lake import Lake
-        from include.validation.draft import EVIDENCE, judge_draft
-        from include.validation.suite import SuiteError
+        from include.validation.draft import EVIDENCE
 
-        started = time.monotonic()
         changed = any(table.changed for landing in landings for table in landing.tables)
         # Without a change the draft must stay equal to main, or there would be a commit about nothing.
         evidence = f"raw/{self.source.name}/{EVIDENCE}" if changed else None
         prefixes = [self.source.prefix(table.name) for table in self.source.tables]
         folders = {prefix: f"{prefix}/{FOLDER}" for prefix in prefixes}
-        lake = Lake.connect(settings())
-        try:
-            verdict = judge_draft(lake, settings(), draft, folders, evidence_prefix=evidence)
-        except SuiteError as error:
-            raise AirflowFailException(str(error)) from error
-        _push("judged", Judged(verdict, time.monotonic() - started, peak_memory_bytes()))
-        if (params or {}).get("dry_run"):
-            return None
-        return "publish" if verdict.passed else "refuse"
+        return publication.next_step(publication.judge(draft, folders, evidence), params)
 
     def publish(self, draft: DraftRef, landings: Iterable[Landing], judged: Judged) -> None:
         """Put data, watermark and verdict on main in one commit; pushes `published`.
@@ -90,52 +76,22 @@ class BatchIngestion:
         Raises:
             AirflowSkipException: Main held the same already: nothing downstream has reason to run.
         """
-        from include.lake import Lake
+        from include.ingestion.batch import record_positions
 
-        published = self._published(Lake.connect(settings()), draft, list(landings), judged)
-        _push("published", published)
+        read = list(landings)
+        landed = [table for landing in read for table in landing.tables]
+        names = ", ".join(table.table.rpartition("/")[2] for table in landed if table.changed)
+        published = publication.publish(
+            draft,
+            judged,
+            f"Ingest {self.source.name}: {names}",
+            {"source": self.source.name, "rows": str(sum(table.rows for table in landed))},
+            stage=lambda lake: record_positions(lake, draft, read),
+        )
         if not published.changed:
             raise AirflowSkipException(f"Nothing changed: main stays at {published.commit.commit}.")
         pass_on(assets.raw(self.source), asked_moment(get_current_context()))
 
     def refuse(self, draft: DraftRef, judged: Judged) -> None:
-        """Keep what did not pass on its branch, with the verdict; pushes `refused`.
-
-        Raises:
-            AirflowFailException: Always: whoever answers for the data must know, and no retry mends it.
-        """
-        from include.lake import Lake, refuse
-
-        refused = refuse(Lake.connect(settings()), draft, judged.verdict)
-        _push("refused", refused)
-        raise AirflowFailException(str(_refusal(refused)))
-
-    def _published(self, lake: Any, draft: DraftRef, landings: list[Landing], judged: Judged) -> Published:
-        from include.ingestion.batch import record_positions
-        from include.lake import commit_draft, find_published, merge_draft
-
-        done = find_published(lake, draft.run_id, draft.station)
-        if done is not None:
-            return done
-        record_positions(lake, draft, landings)
-        landed = [table for landing in landings for table in landing.tables]
-        names = ", ".join(table.table.rpartition("/")[2] for table in landed if table.changed)
-        rows = str(sum(table.rows for table in landed))
-        metadata = {"source": self.source.name, "rows": rows}
-        commit_draft(lake, draft, f"Ingest {self.source.name}: {names}", metadata, judged.verdict)
-        return merge_draft(lake, draft)
-
-
-def _refusal(refused: Refused) -> HeadraceError:
-    verdict = refused.verdict
-    broken = [finding for finding in verdict.findings if finding.severity == "fail"]
-    worst = "; ".join(f"{finding.table}: {finding.rule}: {finding.observed}" for finding in broken)
-    return HeadraceError(
-        f"Refused: {len(broken)} of {verdict.checked} rules are broken: {worst}.",
-        remedy="Main is as it was. Look at the branch, correct the source, and run again.",
-        branch=refused.branch,
-    )
-
-
-def _push(key: str, value: object) -> None:
-    get_current_context()["ti"].xcom_push(key, value)
+        """Keep what did not pass on its branch, and fail; pushes `refused`."""
+        publication.refuse(draft, judged)

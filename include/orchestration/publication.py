@@ -1,8 +1,8 @@
 """The last steps of every flow that publishes: judge the draft, then put it on main or keep it apart."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
@@ -10,6 +10,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.settings import settings
 from include.spec.errors import HeadraceError
 from include.spec.refs import DraftRef, Judged, Published, Refused
+
+if TYPE_CHECKING:
+    from include.lake import Lake
 
 PUBLISH, REFUSE = "publish", "refuse"
 
@@ -48,13 +51,30 @@ def next_step(judged: Judged, params: Mapping[str, Any] | None) -> str | None:
     return PUBLISH if judged.verdict.passed else REFUSE
 
 
-def publish(draft: DraftRef, judged: Judged, message: str, metadata: Mapping[str, str]) -> Published:
-    """Put the draft and its verdict on main in one commit; again returns the same; pushes `published`."""
+def publish(
+    draft: DraftRef,
+    judged: Judged,
+    message: str,
+    metadata: Mapping[str, str],
+    *,
+    stage: Callable[["Lake"], object] | None = None,
+) -> Published:
+    """Put the draft and its verdict on main in one commit; again returns the same; pushes `published`.
+
+    Args:
+        draft: What the flow wrote.
+        judged: The verdict on it.
+        message: For the log of main.
+        metadata: The flow's own keys of the commit.
+        stage: Writes what belongs to the commit and to no table, such as a watermark; not called again.
+    """
     from include.lake import Lake, commit_draft, find_published, merge_draft
 
     lake = Lake.connect(settings())
     published = find_published(lake, draft.run_id, draft.station)
     if published is None:
+        if stage is not None:
+            stage(lake)
         commit_draft(lake, draft, message, metadata, judged.verdict)
         published = merge_draft(lake, draft)
     push("published", published)
