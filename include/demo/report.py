@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from include.demo.airflow_api import AirflowApi, AirflowError
 from include.lake import Lake, find_published
@@ -56,7 +56,57 @@ class TableLine:
 
 @dataclass(frozen=True)
 class TaskLine:
-    """One task of the run: how long it took, and the highest memory of its process where it measured it."""
+    """One task of a run.
+
+    Args:
+        task: Its id, with the text of its map index where it is one of several.
+        state: As Airflow names it; empty before it is scheduled.
+        started: When its last try began, in seconds since 1970; None before it did.
+        ended: When it ended.
+        work_seconds: The station's own work as the listener measured it, None where it is not known.
+        peak_memory_bytes: Highest resident memory of its process, None where it did not tell.
+    """
+
+    task: str
+    state: str
+    started: float | None
+    ended: float | None
+    work_seconds: float | None
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run of a DAG.
+
+    Args:
+        dag: Id of the DAG.
+        run_id: Id of the run.
+        state: As Airflow names it.
+        act: `first` for what the ingestion set off, `later` for what followed when truths had matured.
+        started: When it began, in seconds since 1970.
+        ended: When it ended.
+        as_of: Moment whose knowledge it used, ISO 8601, UTC; empty where none was asked for.
+        triggered_by: The runs whose events set it off, each as `dag/run`.
+        url: Where Airflow shows it.
+        tasks: In order of their start.
+    """
+
+    dag: str
+    run_id: str
+    state: str
+    act: Literal["first", "later"]
+    started: float | None
+    ended: float | None
+    as_of: str
+    triggered_by: tuple[str, ...]
+    url: str
+    tasks: tuple[TaskLine, ...]
+
+
+@dataclass(frozen=True)
+class TimedTask:
+    """One task of the ingestion: how long it took, and the highest memory of its process if it measured."""
 
     name: str
     state: str
@@ -89,7 +139,7 @@ class Report:
     suite_hash: str
     warnings: tuple[Finding, ...]
     stages: tuple[Stage, ...]
-    tasks: tuple[TaskLine, ...]
+    tasks: tuple[TimedTask, ...]
     tables: tuple[TableLine, ...]
     seconds: float
     urls: Mapping[str, str]
@@ -170,7 +220,7 @@ def load_report(home: Path) -> Report:
         raise NoReportError(f"There is no report in {home}.", remedy="Run `headrace demo` first.")
     saved = json.loads(path.read_text())
     saved["warnings"] = tuple(Finding(**finding) for finding in saved["warnings"])
-    for key, kind in (("stages", Stage), ("tasks", TaskLine), ("tables", TableLine)):
+    for key, kind in (("stages", Stage), ("tasks", TimedTask), ("tables", TableLine)):
         saved[key] = tuple(kind(**line) for line in saved[key])
     return Report(**saved)
 
@@ -195,7 +245,7 @@ def _landings(api: AirflowApi, dag: str, run_id: str) -> list[Any]:
     return found
 
 
-def _tasks(api: AirflowApi, dag: str, run_id: str) -> tuple[TaskLine, ...]:
+def _tasks(api: AirflowApi, dag: str, run_id: str) -> tuple[TimedTask, ...]:
     memory = {
         f"land {landing['origin']}": landing["peak_memory_bytes"] for landing in _landings(api, dag, run_id)
     }
@@ -203,6 +253,6 @@ def _tasks(api: AirflowApi, dag: str, run_id: str) -> tuple[TaskLine, ...]:
     if judged is not None:
         memory["gate"] = judged["peak_memory_bytes"]
     return tuple(
-        TaskLine(task.name, task.state, task.seconds, memory.get(task.name))
+        TimedTask(task.name, task.state, task.seconds, memory.get(task.name))
         for task in api.tasks(dag, run_id)
     )

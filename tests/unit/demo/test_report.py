@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from include.cli.main import app
 from include.demo.airflow_api import _plain
-from include.demo.report import NoReportError, Report, Stage, TableLine, TaskLine, load_report, save_report
+from include.demo.report import NoReportError, Report, Stage, TableLine, TimedTask, load_report, save_report
 from include.settings import Settings
 from include.spec.verdict import Finding
 
@@ -17,7 +17,7 @@ REPORT = Report(
     suite_hash="ab" * 32,
     warnings=(Finding("raw/retail/coupons", "every product is known", "16", "warn"),),
     stages=(Stage("stack", 12.3, "all servers are healthy"),),
-    tasks=(TaskLine("gate", "success", 9.5, 1_200_000_000), TaskLine("refuse", "skipped", None, None)),
+    tasks=(TimedTask("gate", "success", 9.5, 1_200_000_000), TimedTask("refuse", "skipped", None, None)),
     tables=(TableLine("raw/retail/coupons", 116_204, 1, 900_000, 1.5, 8, 1),),
     seconds=81.0,
     urls={"Airflow": "http://127.0.0.1:8080/dags/ingest_batch__retail/runs/demo__all"},
