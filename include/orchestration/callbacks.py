@@ -1,15 +1,12 @@
 """What happens when a task has failed for good: whoever answers for it can know."""
 
-import json
 import logging
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from include.settings import settings
+from include.orchestration import journal
 
-ALERTS = "alerts.jsonl"
 MESSAGE_LENGTH = 2000
 
 logger = logging.getLogger(__name__)
@@ -30,10 +27,4 @@ def alert_owner(context: Mapping[str, Any]) -> None:
         "run": instance.run_id,
         "error": str(context.get("exception") or "")[:MESSAGE_LENGTH],
     }
-    line = json.dumps(alert, ensure_ascii=False)
-    logger.error("ALERT %s", line)
-    path = settings().home / ALERTS
-    # Opened so: one append of one line is atomic, and only the owner of the stack may read it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(line + "\n")
+    logger.error("ALERT %s", journal.append(journal.ALERTS, alert))
