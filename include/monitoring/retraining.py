@@ -36,7 +36,12 @@ class Decision:
 
 
 def decide_retraining(rule: Retrain, drift: Drift, facts: Facts) -> Decision:
-    """Weighs the facts by the product's rules."""
+    """Weighs the facts by the product's rules.
+
+    As of the moment that it was trained as of, whatever is found, training again would learn the same.
+    """
+    if facts.as_of <= facts.trained_as_of:
+        return Decision(False, ())
     reasons = []
     age = facts.as_of - facts.trained_as_of
     if rule.every is not None and age >= rule.every:

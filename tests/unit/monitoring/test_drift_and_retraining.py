@@ -112,3 +112,11 @@ def test_each_fact_by_itself_decides(facts, reason):
 def test_a_product_that_retrains_by_the_clock_alone_ignores_drift():
     facts = replace(CALM, drift_breach=True, performance_now=0.1)
     assert not decide_retraining(Retrain(every=None, on_drift=False), Drift(), facts).retrain
+
+
+def test_nothing_is_trained_again_as_of_the_moment_it_was_trained_as_of():
+    facts = replace(CALM, as_of=CALM.trained_as_of, drift_breach=True, performance_now=0.1)
+    rule = Retrain(every=timedelta(days=1))
+    assert not decide_retraining(rule, Drift(performance_drop=0.2), facts).retrain
+    a_day_later = replace(facts, as_of=CALM.trained_as_of + timedelta(days=1))
+    assert len(decide_retraining(rule, Drift(performance_drop=0.2), a_day_later).reasons) == 3
