@@ -46,6 +46,7 @@ class Comparison:
         rows: Rows compared.
         entities: Entities resampled.
         better: Whether the gain exceeds the margin beyond chance.
+        high: One-sided upper bound of the gain at the test's level.
     """
 
     metric: Metric
@@ -55,6 +56,7 @@ class Comparison:
     rows: int
     entities: int
     better: bool
+    high: float | None = None
 
 
 def entity_index(keys: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -116,9 +118,16 @@ def compare(
     gain = gain_under(np.ones_like(truth))
     # The +1 keeps a p-value from being 0: no test of R draws can say less than 1 / (R + 1).
     p_value = (1 + int(np.sum(drawn <= rule.margin))) / (1 + drawn.size)
-    low = float(np.quantile(drawn, rule.alpha)) if drawn.size else float("nan")
+    low, high = np.quantile(drawn, [rule.alpha, 1 - rule.alpha]) if drawn.size else (float("nan"),) * 2
     return Comparison(
-        metric, gain, low, p_value, len(truth), int(entities.max()) + 1, bool(p_value <= rule.alpha)
+        metric=metric,
+        gain=gain,
+        low=float(low),
+        p_value=p_value,
+        rows=len(truth),
+        entities=int(entities.max()) + 1,
+        better=bool(p_value <= rule.alpha),
+        high=float(high),
     )
 
 

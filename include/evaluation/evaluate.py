@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from include.evaluation.bootstrap import Interval, interval
+from include.evaluation.importance import Importance
 from include.evaluation.metrics import METRIC, Curves, Floats, calibration_error, curves, no_skill
 from include.spec.product import METRICS_OF, Gate, Metric
 
@@ -47,6 +48,7 @@ class Evaluation:
         calibration_error: Expected calibration error; None for numbers.
         slices: The primary metric by slice, largest slice first.
         curves: Points to plot; None for numbers.
+        importance: Of each input, most worth first; empty where only scores were at hand.
     """
 
     rows: int
@@ -56,6 +58,7 @@ class Evaluation:
     calibration_error: float | None
     slices: tuple[Slice, ...]
     curves: Curves | None
+    importance: tuple[Importance, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document kept with the model."""
@@ -69,6 +72,7 @@ def evaluate(
     truth: Floats,
     scores: Floats,
     entities: NDArray[np.int64],
+    importance: Sequence[Importance] = (),
 ) -> Evaluation:
     """Measures scores against the truth.
 
@@ -79,6 +83,7 @@ def evaluate(
         truth: [N] outcomes.
         scores: [N] predictions.
         entities: [N] entity numbers, resampled as wholes.
+        importance: Of the inputs, where the model itself was at hand.
     """
     metrics = {
         name: interval(name, truth, scores, entities, resamples=INTERVAL_RESAMPLES)
@@ -93,6 +98,7 @@ def evaluate(
         calibration_error=calibration_error(points) if points else None,
         slices=tuple(_slices(gate, gate.slices, rows, truth, scores)),
         curves=points,
+        importance=tuple(importance),
     )
 
 

@@ -192,13 +192,17 @@ class Training:
 
         from include.evaluation.bootstrap import compare, entity_index
         from include.evaluation.evaluate import evaluate
+        from include.evaluation.importance import permutation_importance
 
         test = rows.filter(pc.equal(rows["split"], "test"))
         truth = test["label"].cast("float64").to_numpy()
         entities = entity_index(np.asarray(test[self.product.entity[0]]))
-        scores = registry.load(candidate).predict(test)
+        model = registry.load(candidate)
+        scores = model.predict(test)
         gate = self.product.gate
-        evaluation = evaluate(gate, self.product.train.objective, test, truth, scores, entities)
+        inputs = [column.name for column in model.schema.columns]
+        importance = permutation_importance(model.predict, inputs, test, truth, gate.primary)
+        evaluation = evaluate(gate, self.product.train.objective, test, truth, scores, entities, importance)
         if champion is None or champion.run_id == candidate.run_id:
             return evaluation, None
         theirs = registry.load(champion).predict(test)
