@@ -1,5 +1,6 @@
 """Everything that is said of one model on one set of rows: metrics with intervals, slices, curves."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from include.evaluation.bootstrap import Interval, interval
+from include.evaluation.bootstrap import Interval, compare, entity_index, interval
 from include.evaluation.importance import Importance
 from include.evaluation.metrics import METRIC, Curves, Floats, calibration_error, curves, no_skill
 from include.spec.product import METRICS_OF, Gate, Metric
@@ -27,6 +28,8 @@ class Slice:
         rows: Rows of the slice.
         metric: The primary metric there.
         no_skill: What a constant guess reaches there.
+        p_value: Of the model being no worse than a constant guess there, by the same paired resampling that
+            compares two models; None where the slice has too few rows to be judged, or one outcome only.
     """
 
     column: str
@@ -34,6 +37,7 @@ class Slice:
     rows: int
     metric: float
     no_skill: float
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,21 +100,38 @@ def evaluate(
         metrics=metrics,
         no_skill=no_skill(gate.primary, truth),
         calibration_error=calibration_error(points) if points else None,
-        slices=tuple(_slices(gate, gate.slices, rows, truth, scores)),
+        slices=tuple(_slices(gate, rows, truth, scores, entities)),
         curves=points,
         importance=tuple(importance),
     )
 
 
-def _slices(gate: Gate, columns: Sequence[str], rows: pa.Table, truth: Floats, scores: Floats) -> list[Slice]:
+def _slices(
+    gate: Gate, rows: pa.Table, truth: Floats, scores: Floats, entities: NDArray[np.int64]
+) -> list[Slice]:
     found = []
-    for column in columns:
+    for column in gate.slices:
         values = rows[column].cast(pa.string())
         for value in pc.unique(values).to_pylist():
             chosen = np.asarray(
                 pc.is_null(values) if value is None else pc.fill_null(pc.equal(values, value), False)
             )
-            some, guessed = truth[chosen], scores[chosen]
-            metric = METRIC[gate.primary](some, guessed, np.ones_like(some))
-            found.append(Slice(column, str(value), len(some), metric, no_skill(gate.primary, some)))
+            found.append(
+                _slice(
+                    gate, column, str(value), truth[chosen], scores[chosen], entity_index(entities[chosen])
+                )
+            )
     return sorted(found, key=lambda part: (part.column, -part.rows, part.value))
+
+
+def _slice(
+    gate: Gate, column: str, value: str, truth: Floats, scores: Floats, entities: NDArray[np.int64]
+) -> Slice:
+    """The metric there, and whether a constant guess is better beyond chance: few outcomes decide nothing."""
+    metric = METRIC[gate.primary](truth, scores, np.ones_like(truth))
+    p_value = None
+    if len(truth) >= gate.slice_min_rows and not math.isnan(metric):
+        rule = gate.better_than_champion.model_copy(update={"margin": 0.0, "resamples": INTERVAL_RESAMPLES})
+        constant = np.full_like(truth, truth.mean())
+        p_value = compare(rule, gate.primary, truth, constant, scores, entities).p_value
+    return Slice(column, value, len(truth), metric, no_skill(gate.primary, truth), p_value)

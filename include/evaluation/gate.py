@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 
 from include.evaluation.bootstrap import Comparison
 from include.evaluation.evaluate import Evaluation
@@ -61,11 +60,10 @@ def judge_candidate(
             f"{evaluation.calibration_error:.4f}",
         )
     for part in evaluation.slices:
-        judged = part.rows >= gate.slice_min_rows and not math.isnan(part.metric)
         rule(
             f"no worse than a constant guess where {part.column} = {part.value}",
-            not judged or _better(gate, part.metric, part.no_skill),
-            f"{part.metric:.4f}, constant guess {part.no_skill:.4f}, {part.rows} rows",
+            part.p_value is None or part.p_value > gate.better_than_champion.alpha,
+            f"{part.metric:.4f}, constant guess {part.no_skill:.4f}, p = {part.p_value}, {part.rows} rows",
         )
     passed = not any(finding.severity == "fail" for finding in findings)
     return Verdict(passed, gate_hash(gate), checked, tuple(findings))

@@ -76,7 +76,7 @@ class Gate(Declaration):
         primary: The metric that decides.
         better_than_champion: How the comparison with the current champion is made.
         at_least: The primary metric's worst acceptable value (for losses: at most), or nothing.
-        slices: Feature columns; in each of their values the candidate must not be worse than no skill.
+        slices: Feature columns; in none of their values may a constant guess be better, beyond chance.
         slice_min_rows: Slices with fewer test rows are reported, not judged.
         calibration_error_max: Highest acceptable expected calibration error, for binary labels.
     """

@@ -65,6 +65,25 @@ def test_a_model_that_fails_one_slice_is_refused(rows):
     assert not any(finding.rule.endswith("kind = A") for finding in verdict.findings)
 
 
+def test_a_slice_with_a_handful_of_outcomes_is_not_refused_by_chance(rows):
+    _, truth, scores = rows
+    table = pa.table({"kind": ["B"] * 500 + ["A"] * 1500})
+    few = truth.copy()
+    few[:500] = 0
+    few[np.argsort(scores[:500])[[40, 150, 250, 300]]] = 1  # four outcomes, most of them ranked low
+    gate = GATE.model_copy(update={"calibration_error_max": None, "at_least": None})
+    verdict = judged((table, few, scores), gate=gate)
+    part = next(
+        part
+        for part in evaluate(gate, "binary", table, few, scores, np.arange(2000)).slices
+        if part.value == "B"
+    )
+    assert part.metric < part.no_skill
+    assert part.p_value is not None
+    assert part.p_value > 0.05
+    assert verdict.passed
+
+
 def test_the_hash_names_the_rules():
     assert gate_hash(GATE) == gate_hash(GATE.model_copy())
     assert gate_hash(GATE) != gate_hash(GATE.model_copy(update={"at_least": 0.31}))
