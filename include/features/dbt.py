@@ -239,11 +239,13 @@ def _refuse_failure(results: Sequence[NodeResult], ended: "dbtRunnerResult", pro
     if broken:
         first = broken[0]
         skipped = sum(result.status == "skipped" for result in results)
-        raise FeatureBuildError(
+        error = FeatureBuildError(
             f"{first.file}: {first.kind} {first.name!r}: {first.message}",
             remedy="Correct the model or the data; nothing was written.",
             failed=", ".join(result.name for result in broken),
             skipped=skipped,
         )
+        error.results = tuple(results)
+        raise error
     if not ended.success:
         raise FeatureBuildError(f"{project.name}: dbt could not run: {ended.exception}")

@@ -1,10 +1,20 @@
 """What can go wrong with features."""
 
+from typing import TYPE_CHECKING
+
 from include.spec.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from include.features.dbt import NodeResult
 
 
 class FeatureBuildError(HeadraceError):
-    """The features could not be built; nothing was written to the output folder."""
+    """The features could not be built; nothing was written to the output folder.
+
+    `results` tells how far the build came, where dbt got to run any node.
+    """
+
+    results: "tuple[NodeResult, ...]" = ()
 
 
 class FeatureProjectError(HeadraceError):

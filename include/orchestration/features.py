@@ -1,7 +1,7 @@
 """The steps of a feature build as Airflow's tasks run them: build -> gate -> publish | refuse."""
 
-import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,8 +16,6 @@ from include.spec.refs import Built, CommitRef, DraftRef, Judged
 from include.spec.source import Source
 
 FEATURES = "features"
-
-logger = logging.getLogger(__name__)
 
 
 class FeatureBuilding:
@@ -34,16 +32,20 @@ class FeatureBuilding:
     def build(self, run_id: str | None = None) -> DraftRef:
         """Build all tables at the newest commit in one dbt invocation, onto the run's draft; pushes `built`.
 
+        How each model and test went is kept for the web server's pages, of a failed build, too.
+
         Raises:
             AirflowFailException: A model or a test failed, which no retry can mend.
         """
         from include.features.build import build_features
         from include.features.errors import FeatureBuildError
         from include.features.raw import raw_checkout
+        from include.features.results import BuildResults, keep_results
         from include.lake import Lake, open_draft, upload
 
         assert run_id is not None, "Airflow gives it"
         lake = Lake.connect(settings())
+        keep = partial(keep_results, settings().home, self.flow, run_id)
         draft = open_draft(lake, run_id, self.flow, restart=True)
         data = CommitRef(lake.repository, draft.base)
         with TemporaryDirectory() as made, raw_checkout(lake, data, self.source.name) as raw:
@@ -53,13 +55,10 @@ class FeatureBuilding:
                     raw, output, source=self.source.name, docs=settings().home / "dbt_docs"
                 )
             except FeatureBuildError as error:
+                keep(BuildResults(self.source.name, data.commit, 0.0, error.results, str(error)))
                 raise AirflowFailException(str(error)) from error
             sent = upload(lake, draft, output, FEATURES)
-        for result in built.results:
-            rows = "" if result.rows is None else f", {result.rows:,} rows"
-            logger.info(
-                "%-9s %s: %s in %.2f s%s", result.kind, result.name, result.status, result.seconds, rows
-            )
+        keep(BuildResults(self.source.name, data.commit, built.seconds, built.results))
         publication.push(
             "built",
             Built(

@@ -18,7 +18,7 @@ PUBLISH, REFUSE = "publish", "refuse"
 
 
 def judge(draft: DraftRef, folders: Mapping[str, str], evidence: str | None) -> Judged:
-    """Judge tables as the draft holds them; pushes `judged`.
+    """Judge tables as the draft holds them; pushes `judged`, and as `scope` what the evidence is about.
 
     Args:
         draft: What the flow wrote.
@@ -41,6 +41,7 @@ def judge(draft: DraftRef, folders: Mapping[str, str], evidence: str | None) -> 
         raise AirflowFailException(str(error)) from error
     judged = Judged(verdict, time.monotonic() - started, peak_memory_bytes())
     push("judged", judged)
+    push("scope", {"tables": list(folders), "evidence": evidence})
     return judged
 
 

@@ -113,10 +113,10 @@ def _name(table: str) -> str:
 
 def _finding(table: str, rule: Mapping[str, Any], result: Mapping[str, Any]) -> Finding:
     severity = "fail" if rule["severity"] == "critical" else "warn"
-    return Finding(table, _rule_name(rule), _observed(result)[:OBSERVED_LENGTH], severity)  # type: ignore[arg-type]
+    return Finding(table, rule_name(rule), observed(result)[:OBSERVED_LENGTH], severity)  # type: ignore[arg-type]
 
 
-def _rule_name(rule: Mapping[str, Any]) -> str:
+def rule_name(rule: Mapping[str, Any]) -> str:
     """The rule in words where it has them, else its type with the columns it is about."""
     if rule.get("description"):
         return str(rule["description"])
@@ -127,7 +127,7 @@ def _rule_name(rule: Mapping[str, Any]) -> str:
     return f"{rule['type']}({', '.join(columns)})"
 
 
-def _observed(result: Mapping[str, Any]) -> str:
+def observed(result: Mapping[str, Any]) -> str:
     """What was seen instead, in one line."""
     raised = (result.get("exception_info") or {}).get("exception_message")
     if raised is None and result.get("exception_info"):
