@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from include.orchestration import assets
-from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
+from include.orchestration.defaults import dag_defaults
 from include.orchestration.features import FeatureBuilding
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.sources import SOURCES
@@ -14,7 +14,8 @@ from include.spec.source import Source
 DOC = """Builds the feature tables that follow from **{source.name}** by one dbt invocation over a checkout of
 the newest commit, judges them on the run's branch, and publishes all of them in one commit.
 
-`build` logs each model and test with its time and rows; its link *dbt docs* opens the documentation.
+The links of `build`: *models and tests* shows each with its status, time and rows, *dbt docs* opens the
+documentation.
 A run that is refused leaves main as it was; its branch is kept with the verdict (`headrace lake refused`).
 """
 
@@ -25,17 +26,13 @@ def build_features(source: Source) -> None:
     with DAG(
         steps.flow,
         schedule=[assets.raw(source)],
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=DAGRUN_TIMEOUT,
-        default_args=task_defaults(source.owner),
+        **dag_defaults(source.owner),
         tags=["features", source.name],
         doc_md=DOC.format(source=source),
         params={
             AS_OF: AS_OF_PARAM,
             "dry_run": Param(False, type="boolean", description="Build and judge; publish nothing"),
         },
-        is_paused_upon_creation=False,
     ):
         draft: Any = task(steps.build)()
         judged: Any = task.branch(steps.gate)(draft, draft["built"])

@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from include.orchestration import assets
-from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
+from include.orchestration.defaults import dag_defaults
 from include.orchestration.ingest import BatchIngestion
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.sources import SOURCES
@@ -25,17 +25,13 @@ def ingest_batch(source: Source) -> None:
     with DAG(
         steps.flow,
         schedule=source.schedule,
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=DAGRUN_TIMEOUT,
-        default_args=task_defaults(source.owner),
+        **dag_defaults(source.owner),
         tags=["batch", "ingestion", source.name],
         doc_md=DOC.format(source=source),
         params={
             AS_OF: AS_OF_PARAM,
             "dry_run": Param(False, type="boolean", description="Land and judge; publish nothing"),
         },
-        is_paused_upon_creation=False,
     ):
         draft: Any = task(steps.open_draft)()
         land = task(max_active_tis_per_dag=2, map_index_template="{{ origin }}")(steps.land)

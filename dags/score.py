@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, task
 
 from include.orchestration import assets
-from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
+from include.orchestration.defaults import dag_defaults
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.orchestration.scoring import Scoring
 from include.products import PRODUCTS
@@ -31,17 +31,13 @@ def score(product: ModelProduct) -> None:
             timetable=CronTriggerTimetable(CRON[product.serve.batch], timezone="UTC"),
             assets=[assets.champion(product.name)],
         ),
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=DAGRUN_TIMEOUT,
-        default_args=task_defaults(product.owner),
+        **dag_defaults(product.owner),
         tags=["serving", product.name, f"tier-{product.tier}"],
         doc_md=DOC.format(product=product),
         params={
             AS_OF: AS_OF_PARAM,
             "dry_run": Param(False, type="boolean", description="Score and judge; publish nothing"),
         },
-        is_paused_upon_creation=False,
     ):
         draft: Any = task(steps.score)()
         judged: Any = task.branch(steps.gate)(draft)

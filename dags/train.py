@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from include.orchestration import assets
-from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
+from include.orchestration.defaults import dag_defaults
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.orchestration.training import Training
 from include.products import PRODUCTS
@@ -27,14 +27,10 @@ def train(product: ModelProduct) -> None:
     with DAG(
         steps.flow,
         schedule=assets.features(product.source) | assets.retrain_request(product.name),
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=DAGRUN_TIMEOUT,
-        default_args=task_defaults(product.owner),
+        **dag_defaults(product.owner),
         tags=["training", product.name, f"tier-{product.tier}"],
         doc_md=DOC.format(product=product),
         params={AS_OF: AS_OF_PARAM},
-        is_paused_upon_creation=False,
     ):
         training_set: Any = task(steps.pin)()
         candidate: Any = task(steps.fit)(training_set)

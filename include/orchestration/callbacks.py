@@ -1,4 +1,4 @@
-"""What happens when a task has failed for good: whoever answers for it can know."""
+"""What happens when a task has failed for good or a run is late: whoever answers for it can know."""
 
 import logging
 from collections.abc import Mapping
@@ -26,5 +26,26 @@ def alert_owner(context: Mapping[str, Any]) -> None:
         "task": instance.task_id,
         "run": instance.run_id,
         "error": str(context.get("exception") or "")[:MESSAGE_LENGTH],
+    }
+    logger.error("ALERT %s", journal.append(journal.ALERTS, alert))
+
+
+async def alert_of_missed_deadline(owner: str, context: Mapping[str, Any]) -> None:
+    """Log one line for the owner of a run that is late, and append it to the same journal.
+
+    The triggerer calls it, by its name, so it awaits nothing that takes time.
+
+    Args:
+        owner: Address of who answers for the DAG.
+        context: The run and the deadline, as Airflow gives them.
+    """
+    run = context["dag_run"]
+    alert = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "owner": owner,
+        "dag": run["dag_id"],
+        "task": "",
+        "run": run["dag_run_id"],
+        "error": f"the run has missed its deadline, {context['deadline']['deadline_time']}",
     }
     logger.error("ALERT %s", journal.append(journal.ALERTS, alert))
