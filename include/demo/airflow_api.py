@@ -1,8 +1,9 @@
 """Airflow's REST API for one user: trigger a DAG, watch its tasks, read what they returned."""
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ PARSED_WITHIN_S = 90.0
 ENDED = ("success", "failed")
 MISSING = (404,)
 ALREADY_THERE = (409,)
+UNTOLD = (500,)
+PAGE = 100
 
 
 class AirflowError(HeadraceError):
@@ -31,11 +34,49 @@ class TaskState:
         name: Its id, with what it works on where it is one of several.
         state: As Airflow names it; empty before it is scheduled.
         seconds: How long it ran, None before it started.
+        id: Its id alone.
+        map_index: Its number where it is one of several, else -1.
+        started: When its last try began, in seconds since 1970; None before it did.
+        ended: When it ended.
     """
 
     name: str
     state: str
     seconds: float | None
+    id: str
+    map_index: int
+    started: float | None
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """One run of a DAG.
+
+    Args:
+        dag: Id of the DAG.
+        id: Of the run.
+        state: As Airflow names it.
+        kind: How it came to be, as Airflow names it: `manual`, `asset_triggered`, ...
+        after: Before this it could not begin, ISO 8601.
+        started: When it began, in seconds since 1970; None while it waits.
+        ended: When it ended.
+        conf: What it was triggered with.
+    """
+
+    dag: str
+    id: str
+    state: str
+    kind: str
+    after: str
+    started: float | None
+    ended: float | None
+    conf: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other runs."""
+        return f"{self.dag}/{self.id}"
 
 
 class AirflowApi:
@@ -90,10 +131,50 @@ class AirflowApi:
         answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns?order_by=start_date&limit=100").json()
         return {run["dag_run_id"]: str(run["state"]) for run in answer["dag_runs"]}
 
+    def run(self, dag: str, run: str) -> DagRun | None:
+        """A run; None where there is no such run."""
+        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}", accepted=MISSING)
+        return None if answer.status_code == 404 else _run(answer.json())
+
     def run_state(self, dag: str, run: str) -> str | None:
         """State of a run; None where there is no such run."""
-        answer = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}", accepted=MISSING)
-        return None if answer.status_code == 404 else str(answer.json()["state"])
+        found = self.run(dag, run)
+        return None if found is None else found.state
+
+    def runs_since(self, moment: str) -> list[DagRun]:
+        """The runs of all DAGs that could begin at that moment (ISO 8601) or later."""
+        found: list[DagRun] = []
+        query = {"run_after_gte": moment, "order_by": "run_after", "limit": str(PAGE)}
+        while True:
+            page = httpx.QueryParams(query | {"offset": str(len(found))})
+            answer = self._ask("GET", f"/api/v2/dags/~/dagRuns?{page}").json()
+            found += map(_run, answer["dag_runs"])
+            if len(answer["dag_runs"]) < PAGE:
+                return found
+
+    def causes(self, run: DagRun) -> list[tuple[str, str]] | None:
+        """DAG and id of the runs whose assets set this one off.
+
+        None while Airflow cannot tell: it answers with an error while another run that the same asset set off
+        has not begun.
+        """
+        path = f"/api/v2/dags/{run.dag}/dagRuns/{run.id}/upstreamAssetEvents"
+        answer = self._ask("GET", path, accepted=UNTOLD)
+        if answer.is_error:
+            return None
+        events = answer.json()["asset_events"]
+        return [
+            (event["source_dag_id"], event["source_run_id"]) for event in events if event["source_run_id"]
+        ]
+
+    def is_queued(self, dag: str) -> bool:
+        """Whether an asset has asked for a run of the DAG that is not made yet."""
+        answer = self._ask("GET", f"/api/v2/dags/{dag}/assets/queuedEvents", accepted=MISSING)
+        return not answer.is_error and bool(answer.json()["queued_events"])
+
+    def clear(self, dag: str, run: str) -> None:
+        """Let all tasks of a run that has ended run again."""
+        self._ask("POST", f"/api/v2/dags/{dag}/dagRuns/{run}/clear", {"dry_run": False, "only_failed": False})
 
     def trigger(self, dag: str, run: str, conf: dict[str, Any] | None = None) -> None:
         """Start a run; if one of that id is there already, that is the run."""
@@ -110,6 +191,10 @@ class AirflowApi:
                 + (f" {task['rendered_map_index']}" if task["rendered_map_index"] else ""),
                 state=task["state"] or "",
                 seconds=task["duration"],
+                id=task["task_id"],
+                map_index=task["map_index"],
+                started=_seconds(task["start_date"]),
+                ended=_seconds(task["end_date"]),
             )
             for task in found
         ]
@@ -144,6 +229,23 @@ class AirflowApi:
     def _patiently(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
         """Asks until the API server has answered: one that died is restarted while its runs go on."""
         return self._client.request(method, path, json=body)
+
+
+def _run(found: Mapping[str, Any]) -> DagRun:
+    return DagRun(
+        dag=found["dag_id"],
+        id=found["dag_run_id"],
+        state=found["state"],
+        kind=found["run_type"],
+        after=found["run_after"],
+        started=_seconds(found["start_date"]),
+        ended=_seconds(found["end_date"]),
+        conf=found["conf"] or {},
+    )
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
 def _plain(value: Any) -> Any:
