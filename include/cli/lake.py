@@ -183,6 +183,29 @@ def collect(
 
 
 @app.command()
+def trim(
+    to_bytes: Annotated[
+        int | None,
+        typer.Option("--to-bytes", min=0, help="Its bound by default."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be evicted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Evict what the local cache holds beyond its bound, the least recently used first."""
+    from include.lake.cache import Cache
+
+    trimmed = Cache(settings().cache_folder, settings().cache_size_bytes).trim(to_bytes, dry_run=dry_run)
+    if as_json:
+        out.print_json(json.dumps(_plain(trimmed)))
+        return
+    verb = "would be evicted" if dry_run else "evicted"
+    out.print(
+        f"{trimmed.contents:,} files, {_size(trimmed.size_bytes)}, {verb}; {_size(trimmed.kept_bytes)} kept.",
+        highlight=False,
+    )
+
+
+@app.command()
 def checkout(
     prefix: Prefix,
     to: Annotated[Path, typer.Option("--to", help="An empty folder, or one that does not exist.")],

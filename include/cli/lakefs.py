@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+CONNECT_DEADLINE_S = 5.0
+
 commands = typer.Typer(help="The lake server.", invoke_without_command=True)
 
 
@@ -37,20 +39,21 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
 ) -> None:
     """Delete the bytes of expired commits and of abandoned uploads, on the running lake server."""
-    from include.settings import settings
-    from include.stack.lakefs.remote import collect
+    from datetime import timedelta
 
-    known = settings()
-    done = collect(
-        known.lakefs_endpoint,
-        known.lakefs_access_key_id,
-        known.lakefs_secret_access_key.get_secret_value(),
-        repository,
-        grace_s=round(grace_hours * 3600),
-        dry_run=dry_run,
-    )
+    from include.lake import Lake
+    from include.lake.collection import collect_objects
+    from include.lake.patience import Patience
+    from include.settings import settings
+
+    named = settings().model_copy(update={"lake_repository": repository})
+    lake = Lake.connect(named, patience=Patience(deadline_s=CONNECT_DEADLINE_S))
+    done = collect_objects(lake, timedelta(hours=grace_hours), dry_run=dry_run)
     verb = "would be deleted" if done.dry_run else "deleted"
-    typer.echo(f"{repository}: {done.expired} expired and {done.unreferenced} unreferenced objects {verb}")
+    typer.echo(
+        f"{repository}: {done.expired} expired and {done.unreferenced} unreferenced objects {verb},"
+        f" {done.size_bytes} bytes"
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ merge_draft(lake, draft)
 """
 
 from include.lake.checkout import Checkout, checkout
+from include.lake.collection import collect_objects, ensure_rules
 from include.lake.connection import Lake
 from include.lake.drafts import commit_draft, discard, open_draft, refuse
 from include.lake.publish import merge_draft, publish
@@ -27,8 +28,10 @@ __all__ = [
     "Uploaded",
     "checkout",
     "collect_drafts",
+    "collect_objects",
     "commit_draft",
     "discard",
+    "ensure_rules",
     "find_published",
     "merge_draft",
     "open_draft",

@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -41,6 +41,21 @@ class Content:
     path: Path
     size_bytes: int
     used_ns: int
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What making the cache smaller took away, or would have.
+
+    Args:
+        contents: How many.
+        size_bytes: Of them.
+        kept_bytes: What is left, what live checkouts count on included.
+    """
+
+    contents: int
+    size_bytes: int
+    kept_bytes: int
 
 
 class Cache:
@@ -81,6 +96,33 @@ class Cache:
             if missing:
                 self._make_room(wanted, missing, others)
             return Lease(self.folder / "leases" / uuid4().hex, wanted)
+
+    def trim(self, size_bytes: int | None = None, *, dry_run: bool = False) -> Trimmed:
+        """Evict the least recently used contents beyond a bound, and clear away what dead processes left.
+
+        What live checkouts count on stays, so that more than the bound may be left.
+
+        Args:
+            size_bytes: The bound in place of the cache's own.
+            dry_run: Only count.
+
+        Raises:
+            ValueError: The bound is negative.
+        """
+        bound = self.size_bytes if size_bytes is None else size_bytes
+        if bound < 0:
+            raise ValueError(f"a cache cannot hold {bound} bytes")
+        with self._locked("plan"):
+            claimed = self._claimed(live_leases(self.folder / "leases", clear=not dry_run))
+            contents = list(self.contents())
+            used = sum(content.size_bytes for content in contents)
+            evicted = _evictable(contents, claimed, used - bound)
+            if not dry_run:
+                _evict(evicted)
+                self._clear_parts()
+                self._clear_index()
+        size = sum(content.size_bytes for content in evicted)
+        return Trimmed(len(evicted), size, used - size)
 
     def path(self, key: str) -> Path:
         """Where the content of a key is, if it is there."""
@@ -124,17 +166,14 @@ class Cache:
     def _make_room(
         self, wanted: Mapping[str, int], missing: Mapping[str, int], others: Mapping[str, int]
     ) -> None:
-        claimed = {self._indexed(key) or key: size for key, size in others.items()} | dict(wanted)
-        contents = sorted(self.contents(), key=lambda content: content.used_ns)
+        claimed = self._claimed(others) | dict(wanted)
+        contents = list(self.contents())
         present = {content.path.name for content in contents}
         coming = sum(size for key, size in claimed.items() if key not in present)
         used = sum(content.size_bytes for content in contents) + coming
-        for content in contents:
-            if used <= self.size_bytes:
-                break
-            if content.path.name not in claimed:
-                content.path.unlink(missing_ok=True)
-                used -= content.size_bytes
+        evicted = _evictable(contents, claimed, used - self.size_bytes)
+        _evict(evicted)
+        used -= sum(content.size_bytes for content in evicted)
         if used > self.size_bytes:
             raise CacheFull(
                 f"the checkout needs {sum(wanted.values())} bytes; with what other checkouts use the cache"
@@ -146,6 +185,10 @@ class Cache:
         if coming + DISK_RESERVE_BYTES > free:
             raise disk_full(self.folder, sum(missing.values()), free)
 
+    def _claimed(self, leases: Mapping[str, int]) -> dict[str, int]:
+        """What live checkouts count on, by the name of the content where that is known."""
+        return {self._indexed(key) or key: size for key, size in leases.items()}
+
     def _clear_parts(self) -> None:
         """Delete the downloads of processes that died; none takes so long."""
         oldest_s = time.time() - OLDEST_PART_S
@@ -153,6 +196,13 @@ class Cache:
             with suppress(FileNotFoundError):
                 if part.lstat().st_ctime < oldest_s:  # its modification time is the MARK at the end
                     part.unlink()
+
+    def _clear_index(self) -> None:
+        """Delete the names of contents that are not there; one made at this moment costs a fetch, no more."""
+        for link in (self.folder / "index").glob("??/*"):
+            with suppress(OSError):
+                if not self.path(str(link.readlink())).exists():
+                    link.unlink(missing_ok=True)
 
     def _link(self, stat: ObjectStat, key: str, target: Path, *, deep: bool) -> bool:
         """Link a cached content if it is there and sound; what is not is deleted."""
@@ -207,6 +257,23 @@ def disk_full(folder: Path, needed_bytes: int, free_bytes: int) -> DiskFull:
         remedy="Free some, or set HEADRACE_HOME to a larger disk; nothing half-written is left.",
         folder=folder,
     )
+
+
+def _evictable(contents: Iterable[Content], claimed: Collection[str], excess_bytes: int) -> list[Content]:
+    """The least recently used contents that nobody claims, until they make up for an excess."""
+    chosen: list[Content] = []
+    for content in sorted(contents, key=lambda content: content.used_ns):
+        if excess_bytes <= 0:
+            break
+        if content.path.name not in claimed:
+            chosen.append(content)
+            excess_bytes -= content.size_bytes
+    return chosen
+
+
+def _evict(contents: Iterable[Content]) -> None:
+    for content in contents:
+        content.path.unlink(missing_ok=True)
 
 
 def _is_sound(path: Path, size_bytes: int, *, deep: bool) -> bool:

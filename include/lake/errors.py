@@ -110,3 +110,7 @@ class CacheFull(LakeError):
 
 class BadWatermark(LakeError, ValueError):
     """A watermark document that does not say what it must."""
+
+
+class CollectionNotOffered(LakeError):
+    """The lake server does not collect garbage by itself: it is not the embedded one."""

@@ -40,12 +40,13 @@ class Lease:
         self._lock = -1
 
 
-def live_leases(folder: Path) -> dict[str, int]:
-    """What all live checkouts count on, by key; the folders of dead processes are deleted."""
+def live_leases(folder: Path, *, clear: bool = True) -> dict[str, int]:
+    """What all live checkouts count on, by key; folders of dead processes are deleted, unless told not to."""
     wanted: dict[str, int] = {}
     for lease in folder.iterdir():
         if _is_dead(lease):
-            shutil.rmtree(lease, ignore_errors=True)
+            if clear:
+                shutil.rmtree(lease, ignore_errors=True)
             continue
         with suppress(OSError, ValueError):  # released a moment ago
             wanted |= json.loads((lease / "wanted.json").read_text())

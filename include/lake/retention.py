@@ -74,6 +74,8 @@ def collect_drafts(
             continue
         if not dry_run:
             find_published(lake, head.record.run_id, head.record.station)  # tags what died before its tag
+            if not _is_still(lake, branch, head):
+                continue
             delete_branch(lake, branch)
         collected.append(Collected(branch, head.record.run_id, head.record.station, reason))
     for branch in _never_opened(lake, now_s - older_than.total_seconds()):
@@ -81,6 +83,15 @@ def collect_drafts(
             delete_branch(lake, branch)
         collected.append(Collected(branch, "", "", "abandoned"))
     return tuple(collected)
+
+
+def _is_still(lake: Lake, branch: str, head: DraftHead) -> bool:
+    """Whether nobody has taken the branch up again, or deleted it, since it was judged.
+
+    A run that died long ago may be started again by hand at this very moment.
+    """
+    now = _our_head(lake, branch)
+    return now is None or now.commit == head.commit
 
 
 def _never_opened(lake: Lake, before_s: float) -> Iterator[str]:

@@ -319,3 +319,22 @@ class Monitored(Restored):
     retrain: bool
     reasons: tuple[str, ...]
     published: CommitRef
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What one step of the lake's upkeep took away, or would have.
+
+    Args:
+        what: Drafts, objects, contents of the cache, or leftovers.
+        count: How many.
+        size_bytes: Of them; 0 where nobody knows, as of branches.
+        dry_run: Whether they were only counted.
+        names: The first of them, where they have names, each with the reason.
+    """
+
+    what: str
+    count: int
+    size_bytes: int
+    dry_run: bool
+    names: tuple[str, ...] = ()

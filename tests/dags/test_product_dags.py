@@ -26,6 +26,12 @@ STEPS = {
         "refuse": [],
     },
     "monitor": {"watch": ["request_retraining"], "request_retraining": []},
+    "maintain_lake": {
+        "collect_drafts": ["collect_objects"],
+        "collect_objects": [],
+        "trim_cache": [],
+        "clear_leftovers": [],
+    },
 }
 
 
@@ -38,7 +44,7 @@ def test_the_inventory(dag_bag):
     assert products == {"coupon_redemption", "household_lapse"}
     expected = {f"{flow}__{source.name}" for source in SOURCES for flow in ("ingest_batch", "build_features")}
     expected |= {f"{flow}__{name}" for name in products for flow in ("train", "score", "monitor")}
-    assert set(dag_bag["dags"]) == expected
+    assert set(dag_bag["dags"]) == {*expected, "maintain_lake"}
 
 
 @pytest.mark.parametrize("flow", sorted(STEPS))
@@ -64,7 +70,14 @@ def test_assets_chain_the_flows(dag_bag):
 
 
 def test_every_dated_dag_takes_a_moment(dag_bag):
-    dated = [name for name in dag_bag["dags"] if not name.startswith("ingest_batch")]
+    undated = ("ingest_batch", "maintain_lake")
+    dated = [name for name in dag_bag["dags"] if not name.startswith(undated)]
     assert len(dated) == 1 + 3 * len(PRODUCTS)
     for name in dated:
         assert "as_of" in dag_bag["dags"][name]["params"], name
+
+
+def test_the_upkeep_asks_for_its_ages(dag_bag):
+    ages = {"abandoned_after_days", "refused_for_days", "unreferenced_after_hours", "leftover_after_hours"}
+    assert set(dag_bag["dags"]["maintain_lake"]["params"]) == {*ages, "dry_run"}
+    assert dag_bag["dags"]["maintain_lake"]["max_active_runs"] == 1

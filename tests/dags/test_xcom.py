@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from include.spec.refs import CommitRef, DraftRef, Judged, Landed, Landing, Position, Published, Refused
+from include.spec.refs import (
+    CommitRef,
+    DraftRef,
+    Freed,
+    Judged,
+    Landed,
+    Landing,
+    Position,
+    Published,
+    Refused,
+)
 from include.spec.verdict import Finding, Verdict
 
 VERDICT = Verdict(False, "ab" * 32, 7, (Finding("raw/retail/orders", "unique(id)", "2 of 10"),))
@@ -22,6 +32,7 @@ VALUES = [
     Landing("retail", "retail", (LANDED, LANDED), 1.0, 10),
     Landing("retail", "retail", (), 1.0, 10),
     Published("run", "station", CommitRef("lake", "c0ffee"), True, "ab", (("raw/retail/orders", 3),)),
+    Freed("drafts", 2, 0, True, ("draft-a: abandoned",)),
     Refused("run", "station", "branch", CommitRef("lake", "c0ffee"), VERDICT, 5),
 ]
 

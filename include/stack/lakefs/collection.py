@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from include.stack.lakefs.blockstore.store import full_uri, relative_address
+from include.stack.lakefs.blockstore.store import Blob, full_uri, relative_address
 from include.stack.lakefs.model import Commit, RetentionRules
 from include.stack.lakefs.service import Service
 
@@ -21,11 +21,13 @@ class Collected:
         expired: Addresses of expired commits whose bytes were deleted; reading them answers 410.
         unreferenced: Addresses that nothing referred to, deleted as well.
         dry_run: Whether they were only counted.
+        size_bytes: Of both.
     """
 
     expired: int
     unreferenced: int
     dry_run: bool
+    size_bytes: int = 0
 
 
 def collect(service: Service, repository: str, *, grace_s: int, dry_run: bool) -> Collected:
@@ -47,10 +49,13 @@ def collect(service: Service, repository: str, *, grace_s: int, dry_run: bool) -
     """
     facts = service.engine.get_repository(repository)
     namespace = facts.storage_namespace
+    before_s = int(time.time()) - grace_s
     # Listed before the references are read, so that what is linked meanwhile counts as referenced.
-    stored = _stored(service, namespace, older_than=int(time.time()) - grace_s)
+    stored = _stored(service, namespace)
     referenced = set(service.engine.referenced_addresses(repository))
-    unreferenced = [address for address in stored if address not in referenced]
+    unreferenced = [
+        address for address, blob in stored.items() if blob.mtime < before_s and address not in referenced
+    ]
     if dry_run:
         own = [
             address for address in service.engine.expired_addresses(repository) if _is_own(namespace, address)
@@ -60,12 +65,14 @@ def collect(service: Service, repository: str, *, grace_s: int, dry_run: bool) -
         own = service.engine.expire(repository, lambda address: _is_own(namespace, address))
         service.blockstore.delete(_uris(namespace, own))
         service.blockstore.delete(_uris(namespace, unreferenced))
-    return Collected(len(own), len(unreferenced), dry_run)
+    size_bytes = sum(stored[address].size_bytes for address in {*own, *unreferenced} & stored.keys())
+    return Collected(len(own), len(unreferenced), dry_run, size_bytes)
 
 
-def _stored(service: Service, namespace: str, *, older_than: int) -> list[str]:
+def _stored(service: Service, namespace: str) -> dict[str, Blob]:
+    """What lies in the namespace now, by address."""
     found = service.blockstore.walk(full_uri(namespace, "data/"), checksums=False)
-    return [f"data/{blob.key}" for blob in found if blob.mtime < older_than]
+    return {f"data/{blob.key}": blob for blob in found}
 
 
 def _is_own(namespace: str, address: str) -> bool:

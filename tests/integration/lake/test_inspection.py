@@ -204,6 +204,11 @@ def test_the_commands_tell_what_the_functions_find(lake, orders, command, tmp_pa
     (gone,) = json.loads(command("collect", "--refused-for-days", "0", "--dry-run", "--json"))
     assert gone["reason"] == "refused long ago"
     assert "is ready" in command("init")
+    held = json.loads(command("trim", "--json"))["kept_bytes"]
+    assert held > 0
+    assert json.loads(command("trim", "--to-bytes", "0", "--dry-run", "--json"))["kept_bytes"] == 0
+    assert "2 files" in command("trim", "--to-bytes", "0")
+    assert json.loads(command("trim", "--json"))["kept_bytes"] == 0
 
 
 def test_a_command_that_cannot_says_so_and_ends_with_1(settings, command):

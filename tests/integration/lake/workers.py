@@ -6,12 +6,15 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from include.lake import Lake, checkout, publish, upload
+from include.lake import Lake, checkout, collect_drafts, collect_objects, ensure_rules, publish, upload
+from include.lake.collection import Rules
 from include.lake.errors import DiskFull
+from include.lake.integrity import SHA256_KEY
 from include.lake.replies import BoundedRest
 from include.lake.wire import Wire
 from include.settings import Settings
@@ -86,6 +89,31 @@ def refuse_folder(settings: Settings, run_id: str, folder: Path, requests: int) 
     publish(
         lake, run_id, STATION, lambda d: upload(lake, d, folder, ORDERS), lambda _draft: REFUSED, "Refuse"
     )
+
+
+def keep_up(settings: Settings, ages: Mapping[str, float], requests: int) -> None:
+    """The upkeep of drafts and objects, and die after so many requests."""
+    lake = Lake.connect(settings, patience=PATIENCE)
+    _die_after(requests)
+    collect_drafts(
+        lake,
+        timedelta(days=ages["abandoned_after_days"]),
+        refused_for=timedelta(days=ages["refused_for_days"]),
+    )
+    ensure_rules(lake, Rules(round(ages["refused_for_days"])))
+    collect_objects(lake, timedelta(hours=ages["unreferenced_after_hours"]))
+
+
+def read_again(settings: Settings, commit: CommitRef, rounds: int) -> int:
+    """Read all that a commit holds, again and again; how many files were wrong or not there."""
+    lake = Lake.connect(settings, patience=PATIENCE)
+    wrong = 0
+    for _ in range(rounds):
+        with checkout(lake, commit, "raw") as files:
+            for stat in files.objects:
+                content = files.path(stat.path).read_bytes()
+                wrong += hashlib.sha256(content).hexdigest() != stat.metadata[SHA256_KEY]
+    return wrong
 
 
 def _die_after(requests: int) -> None:

@@ -44,7 +44,9 @@ def stored(service) -> set[str]:
 
 async def test_objects_of_expired_commits_go_and_read_410(api, repo, service, history):
     addresses, commits = history
-    assert collect(service, "tests", grace_s=0, dry_run=True).expired > 0
+    counted = collect(service, "tests", grace_s=0, dry_run=True)
+    assert counted.expired > 0
+    assert counted.size_bytes == len(b"old")
     assert stored(service) == set(addresses.values())
     done = (await api.post(f"/headrace{repo}/gc?grace_s=0")).json()
     assert done["dry_run"] is False
@@ -146,9 +148,9 @@ def test_the_command_collects_on_a_running_server(start, monkeypatch, tmp_path, 
             assert done.exit_code == 0, done.output
             told.append(done.output.strip().removeprefix("tests: 0 expired and "))
         assert told == [
-            "1 unreferenced objects would be deleted",
-            "1 unreferenced objects deleted",
-            "0 unreferenced objects deleted",
+            "1 unreferenced objects would be deleted, 1 bytes",
+            "1 unreferenced objects deleted, 1 bytes",
+            "0 unreferenced objects deleted, 0 bytes",
         ]
         assert http.get("/repositories/tests/refs/main/objects?path=a").content == b"2"
     assert CliRunner().invoke(cli, ["lakefs", "gc", "none"]).exit_code == 1

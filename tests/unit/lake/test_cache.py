@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.lake.cache import OLDEST_PART_S, Cache
+from include.lake.cache import OLDEST_PART_S, Cache, Trimmed
 from include.lake.checkout import _make_folders
 from include.lake.errors import BadPath, CacheFull
 from include.lake.integrity import SHA256_KEY
@@ -187,6 +187,72 @@ def test_threads_that_want_one_content_fetch_it_once(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda reader: [reader.read(stat_of(name)) for name in "abcd"], readers))
     assert sum(reader.fetched for reader in readers) == 4
+
+
+def test_trimming_takes_the_least_recently_used_beyond_the_bound(tmp_path):
+    cache = Cache(tmp_path, 1000)
+    reader = Reader(cache)
+    for name in "abcda":
+        reader.read(stat_of(name))
+    assert cache.trim() == Trimmed(0, 0, 400)
+    assert cache.trim(250, dry_run=True) == Trimmed(2, 200, 200)
+    assert used_bytes(cache) == 400
+    assert cache.trim(250) == Trimmed(2, 200, 200)
+    for name in "da":
+        reader.read(stat_of(name))
+    assert reader.fetched == 4, "one that was read lately was evicted"
+    with pytest.raises(ValueError, match="-1 bytes"):
+        cache.trim(-1)
+
+
+def test_trimming_leaves_what_live_checkouts_count_on_and_reading_goes_on(tmp_path):
+    cache = Cache(tmp_path, 1000)
+    reader = Reader(cache)
+    for name, known in (("a", True), ("b", False), ("c", True)):
+        reader.read(stat_of(name, known=known))
+    lease = cache.lease({cache.key(stat_of(name, known=name == "a"), "lake"): 100 for name in "ab"})
+    assert cache.trim(0) == Trimmed(1, 100, 200)
+    for name in "ab":
+        reader.read(stat_of(name))
+    assert reader.fetched == 3
+    lease.release()
+    assert cache.trim(0) == Trimmed(2, 200, 0)
+
+
+def test_trimming_clears_what_dead_processes_left_and_names_of_nothing(tmp_path):
+    cache = Cache(tmp_path, 1000)
+    Reader(cache).read(stat_of("a", known=False))
+    dead = tmp_path / "leases" / "dead"
+    (dead / "files").mkdir(parents=True)
+    links = list((tmp_path / "index").glob("??/*"))
+    assert len(links) == 1
+    cache.trim(0, dry_run=True)
+    assert dead.exists()
+    cache.trim()
+    assert links[0].is_symlink()
+    assert not dead.exists()
+    cache.trim(0)
+    assert not links[0].is_symlink()
+
+
+def _trim_until(folder: Path, stop: Path) -> int:
+    trimmed = 0
+    while not stop.exists():
+        trimmed += Cache(folder, 450).trim(0).contents
+    return trimmed
+
+
+def test_processes_read_nothing_wrong_while_another_trims_all_away(tmp_path):
+    with ProcessPoolExecutor(3, mp_context=FORKSERVER) as processes:
+        stop = tmp_path / "stop"
+        trimmed = processes.submit(_trim_until, tmp_path, stop)
+        try:
+            wrong = list(processes.map(_read_around, [tmp_path] * 2, ["abcdefgh", "hgfedcba"], [80] * 2))
+        finally:
+            stop.touch()
+        assert wrong == [0, 0]
+        assert trimmed.result() > 0
+    assert Cache(tmp_path, 450).trim(0).kept_bytes == 0
 
 
 def _read_around(folder: Path, order: str, rounds: int) -> int:
