@@ -79,6 +79,19 @@ class DagRun:
         return f"{self.dag}/{self.id}"
 
 
+@dataclass(frozen=True)
+class AssetEvent:
+    """A run has changed an asset.
+
+    Args:
+        run: The run's name.
+        extra: What it told with it.
+    """
+
+    run: str
+    extra: Mapping[str, Any]
+
+
 class AirflowApi:
     """A client with a token of its own.
 
@@ -152,8 +165,8 @@ class AirflowApi:
             if len(answer["dag_runs"]) < PAGE:
                 return found
 
-    def causes(self, run: DagRun) -> list[tuple[str, str]] | None:
-        """DAG and id of the runs whose assets set this one off.
+    def causes(self, run: DagRun) -> list[AssetEvent] | None:
+        """The events of other runs' assets that set this one off.
 
         None while Airflow cannot tell: it answers with an error while another run that the same asset set off
         has not begun.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from include.demo.airflow_api import ENDED, POLL_S, AirflowApi, AirflowError, DagRun, TaskState
+from include.demo.airflow_api import ENDED, POLL_S, AirflowApi, AirflowError, AssetEvent, DagRun, TaskState
 
 ASSET_TRIGGERED = "asset_triggered"
 # Each run follows within seconds; what has not moved for so long will not move by itself.
@@ -17,12 +17,12 @@ class Link:
 
     Args:
         run: The run.
-        causes: The names of the runs whose assets set it off; none for a root.
+        causes: The events that set it off; none for a root.
         tasks: In order of their start.
     """
 
     run: DagRun
-    causes: tuple[str, ...]
+    causes: tuple[AssetEvent, ...]
     tasks: tuple[TaskState, ...]
 
 
@@ -39,7 +39,7 @@ class Chain:
     api: AirflowApi
     roots: Sequence[DagRun]
     flows: Sequence[str]
-    _causes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _causes: dict[str, tuple[AssetEvent, ...]] = field(default_factory=dict)
     _tasks: dict[str, tuple[TaskState, ...]] = field(default_factory=dict)
 
     def links(self) -> list[Link]:
@@ -77,22 +77,22 @@ class Chain:
     def _look(self) -> tuple[list[Link], bool]:
         """The chain in order of start, and whether Airflow told of every run whether it belongs to it."""
         runs = {run.name: run for run in self.api.runs_since(min(root.after for root in self.roots))}
-        reached: dict[str, tuple[str, ...]] = {root.name: () for root in self.roots}
+        reached: dict[str, tuple[AssetEvent, ...]] = {root.name: () for root in self.roots}
         waiting = [run for run in runs.values() if run.kind == ASSET_TRIGGERED and run.dag in self.flows]
         causes = {run.name: self._caused_by(run) for run in waiting}
-        while found := [name for name, by in causes.items() if name not in reached and reached.keys() & by]:
+        while found := [name for name in causes.keys() - reached if reached.keys() & _runs(causes[name])]:
             reached |= {name: causes[name] for name in found}
         members = sorted((runs[name] for name in reached), key=lambda run: run.started or float("inf"))
         links = [Link(run, reached[run.name], self._tasks_of(run)) for run in members]
         return links, all(run.name in self._causes for run in waiting)
 
-    def _caused_by(self, run: DagRun) -> tuple[str, ...]:
-        """Names of the runs that set it off, asked for until they were told."""
+    def _caused_by(self, run: DagRun) -> tuple[AssetEvent, ...]:
+        """What set it off, asked for until it was told."""
         if run.name not in self._causes:
             causes = self.api.causes(run)
             if causes is None:
                 return ()
-            self._causes[run.name] = tuple(sorted({f"{dag}/{cause}" for dag, cause in causes}))
+            self._causes[run.name] = tuple(causes)
         return self._causes[run.name]
 
     def _tasks_of(self, run: DagRun) -> tuple[TaskState, ...]:
@@ -103,6 +103,10 @@ class Chain:
         if run.state in ENDED:
             self._tasks[key] = tasks
         return tasks
+
+
+def _runs(causes: Sequence[AssetEvent]) -> set[str]:
+    return {cause.run for cause in causes}
 
 
 def _ended(links: Sequence[Link]) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from include.demo import chain as module
-from include.demo.airflow_api import AirflowError, DagRun, TaskState
+from include.demo.airflow_api import AirflowError, AssetEvent, DagRun, TaskState
 from include.demo.chain import Chain
 
 FLOWS = ("build", "train")
@@ -30,8 +30,9 @@ class Airflow:
             self.now = self.script.pop(0)
         return [ROOT, *self.now.get("runs", ())]
 
-    def causes(self, run: DagRun) -> list[tuple[str, str]] | None:
-        return self.now.get("causes", {}).get(run.name)
+    def causes(self, run: DagRun) -> list[AssetEvent] | None:
+        found = self.now.get("causes", {}).get(run.name)
+        return None if found is None else [AssetEvent("/".join(cause), {}) for cause in found]
 
     def is_queued(self, dag: str) -> bool:
         return dag in self.now.get("queued", ())
