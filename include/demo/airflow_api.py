@@ -177,7 +177,9 @@ class AirflowApi:
             return None
         events = answer.json()["asset_events"]
         return [
-            (event["source_dag_id"], event["source_run_id"]) for event in events if event["source_run_id"]
+            AssetEvent(f"{event['source_dag_id']}/{event['source_run_id']}", event["extra"] or {})
+            for event in events
+            if event["source_run_id"]
         ]
 
     def is_queued(self, dag: str) -> bool:
