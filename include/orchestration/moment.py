@@ -41,7 +41,8 @@ def asked_moment(context: Mapping[str, Any]) -> datetime | None:
     if given:
         return parse_moment(str(given))
     run = context["dag_run"]
-    if str(run.run_type) == "backfill" and context.get("data_interval_end") is not None:
+    # Compared, not printed: of Airflow's two enums of run types only the scheduler's prints as its value.
+    if run.run_type == "backfill" and context.get("data_interval_end") is not None:
         return _naive(context["data_interval_end"])
     passed_on = [
         event.extra[AS_OF]
