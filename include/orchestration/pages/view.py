@@ -85,7 +85,9 @@ def gate_of(handed_on: HandedOn) -> Gate | None:
             name = at.branch if isinstance(at, DraftRef) else f"commit {at.commit[:12]}" if at else ""
             return Gate(verdict, _broken_first(rules), f"{scope['evidence']} of {name}")
     rules = results_of(verdict, scope.get("tables", []))
-    return Gate(verdict, _broken_first(rules), "the verdict; nothing was published that would keep evidence")
+    whole = len(rules) >= verdict.checked
+    origin = "the verdict and its suites" if whole else "the verdict, which keeps what did not hold alone"
+    return Gate(verdict, _broken_first(rules), origin)
 
 
 def commit_of(ref: str) -> Commit:
