@@ -1,30 +1,23 @@
-"""`headrace demo | report`: the whole flow on real data, and what came of it."""
+"""`headrace demo`: the whole flow on real data."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from include.cli.report import Home, show
 from include.settings import STACK_ENV, Settings, home_folder
-
-if TYPE_CHECKING:
-    from include.demo.report import Report
-
-Home = Annotated[Path | None, typer.Option("--home", help="The state folder; HEADRACE_HOME where not given.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of the demo to the root."""
-    for command in (demo, report):
-        app.command()(command)
+    """Add the command to the root."""
+    app.command()(demo)
 
 
 def demo(
@@ -48,50 +41,7 @@ def demo(
             progress,
             Slice(households, weeks),
         )
-    _show(made)
-
-
-def report(home: Home = None) -> None:
-    """Print the report of the last demo again."""
-    from include.demo.report import load_report
-
-    _show(load_report((home or home_folder()).absolute()))
-
-
-def _show(made: "Report") -> None:
-    console = Console(highlight=False)
-    # As narrow as can be: names and numbers must stay whole on 80 columns.
-    tables = Table(title="Tables on main", box=SIMPLE, collapse_padding=True, pad_edge=False)
-    tables.add_column("table", no_wrap=True)
-    for name in ("rows", "files", "MB", "s", "rules", "warn"):
-        tables.add_column(name, justify="right", no_wrap=True)
-    for line in made.tables:
-        seconds = f"{line.seconds:.1f}" if line.seconds is not None else ""
-        size = f"{line.size_bytes / 1e6:.1f}"
-        rest = (f"{line.files}", size, seconds, f"{line.rules}", f"{line.warnings}")
-        tables.add_row(line.table, f"{line.rows:,}", *rest)
-    rows, size_bytes = sum(line.rows for line in made.tables), sum(line.size_bytes for line in made.tables)
-    tables.caption = f"{rows:,} rows, {size_bytes / 1e6:.0f} MB"
-    stages = Table("stage", "seconds", "outcome", title="Stages")
-    for stage in made.stages:
-        stages.add_row(stage.name, f"{stage.seconds:.1f}", stage.outcome)
-    tasks = Table("task", "state", "seconds", "peak MB", title=f"Run {made.run_id}")
-    for task in made.tasks:
-        seconds = f"{task.seconds:.1f}" if task.seconds is not None else ""
-        memory = f"{task.peak_memory_bytes / 1e6:.0f}" if task.peak_memory_bytes else ""
-        tasks.add_row(task.name, task.state, seconds, memory)
-    for table in (stages, tasks, tables):
-        console.print(table)
-    for finding in made.warnings:
-        console.print(
-            f"warning  {finding.table}: {finding.rule}: {finding.observed}", markup=False, soft_wrap=True
-        )
-    suites = made.suite_hash[:12]
-    console.print(f"Commit {made.commit}; gates {made.verdict} (suites {suites}).", soft_wrap=True)
-    for name, url in made.urls.items():
-        console.print(f"{name:8} {url}", soft_wrap=True)
-    done = "Nothing was left to do: all of it was done before." if made.already else "Done"
-    console.print(f"{done} in {made.seconds:.0f} s. The stack is running; stop it with: headrace down")
+    show(made, folder)
 
 
 class _Lines:

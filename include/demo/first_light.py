@@ -10,7 +10,7 @@ from include.demo import landing, operational
 from include.demo.airflow_api import ENDED, POLL_S, AirflowApi, AirflowError
 from include.demo.complete_journey import WHOLE, Slice
 from include.demo.progress import Progress
-from include.demo.report import Report, Stage, make_report, save_report
+from include.demo.report import Report, RunLine, Stage, TaskLine, make_report, save_report, write_page
 from include.lake import Lake
 from include.settings import Settings
 
@@ -34,16 +34,36 @@ def run(start: Start, settings: Callable[[], Settings], progress: Progress, part
     Raises:
         HeadraceError: A step failed; what was done is kept, and running again goes on from there.
     """
-    began = time.monotonic()
+    began_at, began = time.time(), time.monotonic()
     stages = _Preparation(start, settings, progress, part).run()
     with AirflowApi(settings()) as api:
         with _timed(stages, DAG, progress) as said:
             run_id, already = _ingest(api, part, progress)
             said.append("was run before" if already else "done")
-        seconds = time.monotonic() - began
-        report = make_report(settings(), api, DAG, run_id, stages, seconds, already=already)
+        line = _line(api, run_id)
+    report = make_report(
+        settings(),
+        runs=[line],
+        stages=stages,
+        seconds=time.monotonic() - began,
+        began=began_at,
+        already=already,
+    )
     save_report(settings(), report)
+    write_page(settings(), report)
     return report
+
+
+def _line(api: AirflowApi, run_id: str) -> RunLine:
+    """The run for the report, from its first task's start to its last task's end."""
+    tasks = tuple(
+        TaskLine(task.name, task.state, task.started, task.ended, None, None)
+        for task in api.tasks(DAG, run_id)
+    )
+    started = min((task.started for task in tasks if task.started is not None), default=None)
+    ended = max((task.ended for task in tasks if task.ended is not None), default=None)
+    url = f"{api.url}/dags/{DAG}/runs/{run_id}"
+    return RunLine(DAG, run_id, "success", "first", started, ended, "", (), url, tasks)
 
 
 class _Preparation:

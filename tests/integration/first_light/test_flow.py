@@ -12,7 +12,7 @@ import pytest
 
 from include.demo.airflow_api import ENDED, AirflowApi
 from include.demo.first_light import DAG
-from include.demo.report import load_report
+from include.demo.report import Report, load_report, page_path
 from include.lake import Lake, find_published, read_watermark
 from include.lake.history import log
 from include.lake.retention import refused
@@ -78,6 +78,12 @@ def shop(settings):
     return run
 
 
+def run_of(report: Report) -> str:
+    """The one run that the report is about."""
+    (line,) = report.runs
+    return line.run_id
+
+
 def run_dag(api: AirflowApi, run_id: str, conf: dict | None = None) -> dict[str, str]:
     """Trigger the DAG and wait; state of the run and of each task."""
     api.trigger(DAG, run_id, conf)
@@ -93,11 +99,11 @@ def run_dag(api: AirflowApi, run_id: str, conf: dict | None = None) -> dict[str,
 def test_the_demo_publishes_eight_tables_in_one_commit(first, lake, settings):
     report = load_report(settings.home)
     assert not report.already
-    published = find_published(lake, report.run_id, DAG)
+    published = find_published(lake, run_of(report), DAG)
     assert published is not None
     assert published.changed
     history = list(log(lake))
-    ours = [entry for entry in history if entry.record is not None and entry.record.run_id == report.run_id]
+    ours = [entry for entry in history if entry.record is not None and entry.record.run_id == run_of(report)]
     assert len(ours) == 1
     assert ours[0].commit == published.commit
     found = {table.table: table.rows for table in list_tables(lake, published.commit, "raw/retail")}
@@ -108,7 +114,7 @@ def test_the_demo_publishes_eight_tables_in_one_commit(first, lake, settings):
 
 
 def test_the_commit_carries_run_suites_verdict_and_code(first, lake, settings):
-    record = next(log(lake, load_report(settings.home).commit, limit=1)).record
+    record = next(log(lake, load_report(settings.home).commits[0].commit, limit=1)).record
     assert record is not None
     assert record.station == DAG
     assert len(record.suite_hash) == 64
@@ -119,15 +125,29 @@ def test_the_commit_carries_run_suites_verdict_and_code(first, lake, settings):
 
 def test_the_report_names_tables_commit_verdict_and_addresses(first, settings):
     report = load_report(settings.home)
-    for words in [*TABLES, report.commit, "gates passed", settings.airflow_url, settings.mlflow_tracking_uri]:
+    (line, _) = report.commits
+    assert line.run_id == run_of(report)
+    for words in [
+        *TABLES,
+        line.commit[:12],
+        line.verdict,
+        settings.airflow_url,
+        settings.mlflow_tracking_uri,
+    ]:
         assert words in first
     assert settings.lakefs_endpoint in first
-    assert {task.name for task in report.tasks} >= {"open_draft", "land retail", "gate", "publish"}
+    assert line.verdict.startswith("passed, ")
+    assert {task.task for task in report.runs[0].tasks} >= {"open_draft", "land retail", "gate", "publish"}
+    assert [product.champion for product in report.products] == [None, None]
+    page = page_path(settings.home)
+    assert page.as_uri() in first
+    assert line.commit in page.read_text()
 
 
 def test_no_measured_task_took_two_gigabytes(first, settings):
-    measured = [task.peak_memory_bytes for task in load_report(settings.home).tasks if task.peak_memory_bytes]
-    assert len(measured) == 3
+    (run,) = load_report(settings.home).runs
+    measured = [task.peak_memory_bytes for task in run.tasks if task.peak_memory_bytes]
+    assert len(measured) == 5
     assert max(measured) < 2e9
 
 
@@ -200,7 +220,7 @@ def test_no_secret_is_in_xcom_task_logs_alerts_or_the_report(first, api, stack, 
     secrets = stack.credentials.secret_values()
     assert len(secrets) > 5
     looked = 0
-    for run_id in ("bad", "type-changed", load_report(settings.home).run_id):
+    for run_id in ("bad", "type-changed", run_of(load_report(settings.home))):
         for task, key, index in [
             *(("open_draft", "return_value", -1), ("land", "return_value", 0), ("land", "return_value", 1)),
             *(("gate", "judged", -1), ("publish", "published", -1), ("refuse", "refused", -1)),
@@ -209,7 +229,7 @@ def test_no_secret_is_in_xcom_task_logs_alerts_or_the_report(first, api, stack, 
             looked += value != "null"
             assert [secret for secret in secrets if secret in value] == []
     files = [*(settings.home / "airflow" / "logs").rglob("*.log"), settings.home / "alerts.jsonl"]
-    files.append(settings.home / "reports" / "first_light.json")
+    files.append(settings.home / "reports" / "demo.json")
     for path in files:
         text = path.read_text(errors="replace")
         assert [path for secret in secrets if secret in text] == []

@@ -1,0 +1,132 @@
+"""What happened, in sentences: the same on the page and in the terminal."""
+
+from include.demo import words
+from include.demo.lines import RunLine
+from include.demo.product_lines import CandidateLine, ComparisonLine, MetricLine, MonitoringLine, ProductLine
+from include.demo.report import Report
+
+RELEASE = "release"
+
+
+def headline(report: Report) -> str:
+    """The outcome in one line."""
+    released = [product for product in report.products if product.champion is not None]
+    tried = [product for product in report.products if product.candidates]
+    if not tried:
+        return "The lake is filled" if report.tables else "Nothing is on main yet"
+    if not released:
+        return "No model has passed its gate yet"
+    if len(released) == len(report.products):
+        serve = "is" if len(released) == 1 else "are"
+        return f"{words.count(len(released), 'model').capitalize()} {serve} in service"
+    serve = "is" if len(released) == 1 else "are"
+    return f"{words.count(len(released), 'model').capitalize()} of {len(report.products)} {serve} in service"
+
+
+def lede(report: Report) -> str:
+    """What was done, in a sentence or two."""
+    raw = sum(table.rows for table in report.tables if table.table.startswith("raw/"))
+    features = sum(table.table.startswith("features/") for table in report.tables)
+    candidates = sum(len(product.candidates) for product in report.products)
+    predicted = sum(batch.rows for product in report.products for batch in product.predictions)
+    steps = [f"{raw:,} rows were read, gated and published"]
+    if features:
+        steps.append(f"{words.count(features, 'feature table')} built")
+    if candidates:
+        steps.append(f"{words.count(candidates, 'candidate')} trained and judged")
+    if predicted:
+        steps.append(f"{predicted:,} predictions made")
+    runs = words.count(len(report.runs), "run")
+    return f"{words.listed(steps)}, by {runs} of Airflow's DAGs that set each other off."
+
+
+def took(report: Report) -> str:
+    """How long it took, and what of it was not the stations' own work."""
+    work, timing = report.work, report.work.timing
+    whole = work.seconds if work.seconds is not None else timing.span_seconds
+    told = (
+        f"{words.seconds(whole)} in all: {words.seconds(timing.station_seconds)} of the stations' own work, "
+        f"{words.seconds(timing.orchestration_seconds)} of orchestration ({work.orchestration_share:.0%} of "
+        "the whole)"
+    )
+    around = whole - timing.span_seconds
+    told += f", and {words.seconds(around)} before and after the runs." if around >= 1 else "."
+    if report.already:
+        now = words.seconds(report.seconds)
+        return f"Nothing was left to do: this command took {now}. The one that did the work took {told}"
+    return f"It took {told}"
+
+
+def outcome(report: Report, run: RunLine) -> str:
+    """What came of a run."""
+    name = f"{run.dag}/{run.run_id}"
+    for product in report.products:
+        for candidate in product.candidates:
+            if candidate.made_by == name:
+                return verdict(candidate)
+    made = [commit for commit in report.commits if (commit.station, commit.run_id) == (run.dag, run.run_id)]
+    if made:
+        return made[0].message
+    if run.state == "success":
+        return "Nothing to add to main" if run.tasks else ""
+    return run.state
+
+
+def verdict(candidate: CandidateLine) -> str:
+    """What the gate said of a candidate."""
+    told = metric(candidate.evaluation.metrics[0])
+    if candidate.passed:
+        released = f"Released as version {candidate.version}" if candidate.version else "Passed the gate"
+        return f"{released}: {told}"
+    broken = [finding.rule for finding in candidate.findings if finding.severity == "fail"]
+    return f"Not released ({'; '.join(broken)}): {told}"
+
+
+def metric(line: MetricLine) -> str:
+    """A metric with its interval, and what a constant guess reaches."""
+    value, low, high = (words.measured(number) for number in (line.value, line.low, line.high))
+    told = f"{words.name(line.name).lower()} {value} [{low}, {high}]"
+    return told if line.no_skill is None else f"{told}, constant guess {words.measured(line.no_skill)}"
+
+
+def comparison(line: ComparisonLine) -> str:
+    """What a challenger gained over the champion, with the bounds of the gain."""
+    high = "" if line.high is None else f", {line.high:+.3f}"
+    bounds = f"[{line.low:+.3f}{high}]" if high else f"at least {line.low:+.3f}"
+    return (
+        f"gain {line.gain:+.3f} {bounds} {words.name(line.metric).lower()} over version "
+        f"{line.champion_version}, p = {line.p_value:.3f}, {line.rows:,} rows of {line.entities:,} entities"
+    )
+
+
+def drift(line: MonitoringLine) -> str:
+    """How far inputs and scores have moved."""
+    inputs = [column for column in line.columns if column.column != "score"]
+    moved = sum(column.drifted for column in inputs)
+    score = next((column for column in line.columns if column.column == "score"), None)
+    told = f"{moved} of {len(inputs)} inputs drifted"
+    if score is not None:
+        told += f", score PSI {score.psi:.2f}"
+    return f"{told} ({'a breach' if line.breach else 'within bounds'})"
+
+
+def matured(line: MonitoringLine) -> str:
+    """What the predictions were worth, now that their truth is known."""
+    rows = f"{line.matured_rows:,} predictions with a known truth"
+    if line.performance is None:
+        return rows if line.matured_rows else "no truth has matured yet"
+    then = "" if line.at_release is None else f", {words.measured(line.at_release)} at release"
+    return f"{metric(line.performance)}{then}; {rows}"
+
+
+def decision(line: MonitoringLine) -> str:
+    """What follows from it."""
+    return f"Retrain: {'; '.join(line.reasons)}" if line.retrain else "No retraining is due"
+
+
+def standing(product: ProductLine) -> str:
+    """Where a product stands."""
+    champion = product.champion
+    if champion is not None:
+        return f"Version {champion.version} serves"
+    return "No candidate has passed the gate" if product.candidates else "Not trained yet"

@@ -1,0 +1,70 @@
+"""Numbers, times and names as a person reads them."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+MINUTE_S = 60.0
+HASH, HASH_DIGITS = re.compile(r"[0-9a-f]{16,64}"), 8
+COUNTED = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def seconds(value: float | None) -> str:
+    """`4.2 s`, `38 s`, `3 min 05 s`."""
+    if value is None:
+        return ""
+    if value < MINUTE_S / 6:
+        return f"{value:.1f} s"
+    whole = round(value)
+    return f"{whole} s" if whole < MINUTE_S else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def size(value: float) -> str:
+    """`412 B`, `1.9 kB`, `453 MB`."""
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def moment(text: str) -> str:
+    """`2 Nov 2017` from ISO 8601, with the hour where it is not a day's beginning; as it is if it is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    hour = "" if (at.hour, at.minute) == (0, 0) else f" {at:%H:%M}"
+    return f"{at.day} {at:%b %Y}{hour}"
+
+
+def clock(at: float | None) -> str:
+    """`2026-11-21 11:57:54 UTC`; empty where it is not known."""
+    return "" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def name(identifier: str) -> str:
+    """`Coupon redemption` from `coupon_redemption`."""
+    return identifier.replace("_", " ").capitalize()
+
+
+def path(table: str) -> str:
+    """A lake path, with what is named by its content's hash named by the hash's first digits."""
+    folder, _, last = table.rpartition("/")
+    return f"{folder}/{last[:HASH_DIGITS]}" if HASH.fullmatch(last) else table
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """`one model`, `12 models`."""
+    told = COUNTED[number] if number < len(COUNTED) else f"{number:,}"
+    return f"{told} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def measured(value: float) -> str:
+    """A metric with as many digits as mean something."""
+    return f"{value:.3f}"
