@@ -15,6 +15,7 @@ from include.lake.connection import Lake
 from include.lake.drafts import commit_draft, discard, open_draft, refuse
 from include.lake.publish import merge_draft, publish
 from include.lake.remove import remove
+from include.lake.replace import Replaced, replace_tables
 from include.lake.retention import Collected, collect_drafts, refused
 from include.lake.runs import find_published
 from include.lake.upload import Parting, Uploaded, upload
@@ -25,6 +26,7 @@ __all__ = [
     "Collected",
     "Lake",
     "Parting",
+    "Replaced",
     "Uploaded",
     "checkout",
     "collect_drafts",
@@ -40,6 +42,7 @@ __all__ = [
     "refuse",
     "refused",
     "remove",
+    "replace_tables",
     "upload",
     "write_watermark",
 ]

@@ -101,7 +101,9 @@ def collect_objects(lake: Lake, grace: timedelta, *, dry_run: bool = False) -> C
             repository=lake.repository,
         )
     done = lake.call(lambda: _ask(lake, round(grace.total_seconds()), dry_run=dry_run))
-    return CollectedObjects(done["expired"], done["unreferenced"], done["size_bytes"], done["dry_run"])
+    # One that was started before it learnt to count bytes tells none.
+    size_bytes = done.get("size_bytes", 0)
+    return CollectedObjects(done["expired"], done["unreferenced"], size_bytes, done["dry_run"])
 
 
 def _ask(lake: Lake, grace_s: int, *, dry_run: bool) -> Any:

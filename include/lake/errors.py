@@ -112,5 +112,9 @@ class BadWatermark(LakeError, ValueError):
     """A watermark document that does not say what it must."""
 
 
+class BadInventory(LakeError, ValueError):
+    """A list of the tables that somebody makes, which does not say what it must."""
+
+
 class CollectionNotOffered(LakeError):
     """The lake server does not collect garbage by itself: it is not the embedded one."""

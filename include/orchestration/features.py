@@ -1,5 +1,6 @@
 """The steps of a feature build as Airflow's tasks run them: build -> gate -> publish | refuse."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from include.spec.refs import Built, CommitRef, DraftRef, Judged
 from include.spec.source import Source
 
 FEATURES = "features"
+
+logger = logging.getLogger(__name__)
 
 
 class FeatureBuilding:
@@ -41,7 +44,7 @@ class FeatureBuilding:
         from include.features.errors import FeatureBuildError
         from include.features.raw import raw_checkout
         from include.features.results import BuildResults, keep_results
-        from include.lake import Lake, open_draft, upload
+        from include.lake import Lake, open_draft, replace_tables
 
         assert run_id is not None, "Airflow gives it"
         lake = Lake.connect(settings())
@@ -57,7 +60,9 @@ class FeatureBuilding:
             except FeatureBuildError as error:
                 keep(BuildResults(self.source.name, data.commit, 0.0, error.results, str(error)))
                 raise AirflowFailException(str(error)) from error
-            sent = upload(lake, draft, output, FEATURES)
+            replaced = replace_tables(lake, draft, output, FEATURES, self.source.name)
+        for table in replaced.retired:
+            logger.info("%s/%s is made no more, and leaves main with this commit.", FEATURES, table)
         keep(BuildResults(self.source.name, data.commit, built.seconds, built.results))
         publication.push(
             "built",
@@ -67,7 +72,7 @@ class FeatureBuilding:
                 tuple(table.prefix for table in built.tables),
                 built.manifest_hash,
                 built.seconds,
-                sent.sent_bytes > 0,
+                replaced.changed,
             ),
         )
         return draft

@@ -12,7 +12,7 @@ from include.features.build import FeatureBuild, build_features
 from include.features.points import newest_moment
 from include.features.raw import raw_checkout
 from include.features.training_set import PinnedSet, pin_training_set
-from include.lake import Lake, checkout, publish, upload
+from include.lake import Lake, checkout, publish, replace_tables, upload
 from include.lake.errors import UnknownPath
 from include.products import PRODUCTS
 from include.settings import Settings
@@ -84,7 +84,7 @@ def publish_features(lake: Lake, folder: Path, built: FeatureBuild, scratch: Pat
         lake,
         uuid4().hex,
         "build_features__retail",
-        write=lambda draft: upload(lake, draft, folder, "features"),
+        write=lambda draft: replace_tables(lake, draft, folder, "features", "retail"),
         audit=audit,
         message="Features",
     )
