@@ -28,7 +28,7 @@ $(STAMP): requirements.txt requirements.in pyproject.toml bootstrap.py
 
 environment: $(STAMP) ## Make the virtual environment and nothing else
 
-demo: $(STAMP) ## Start the stack, load real data, publish it through the gates in one commit
+demo: $(STAMP) ## Start the stack and run everything on real data, from a database to a released model
 	@$(BIN)/headrace demo
 
 test: $(STAMP) ## Run every test, real servers included

@@ -28,14 +28,14 @@ def demo(
     ] = None,
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Take free ports, and keep them.")] = False,
 ) -> None:
-    """Start the stack, fill a shop and a landing bucket with real data, and let Airflow publish it all."""
-    from include.demo import first_light
+    """Start the stack, fill a shop and a landing bucket with real data, and let Airflow do all the rest."""
+    from include.demo import flow
     from include.demo.complete_journey import Slice
     from include.stack import start
 
     folder = (home or home_folder()).absolute()
     with _progress() as progress:
-        made = first_light.run(
+        made = flow.run(
             lambda heard: start.up(folder, choose_free_ports=free_ports, report=heard),
             lambda: Settings(_env_file=folder / STACK_ENV, home=folder),  # type: ignore[call-arg]
             progress,
@@ -89,7 +89,9 @@ class _Printed:
             self._ended.add(name)
             seconds = time.monotonic() - self._began
             mark = "FAILED " if failed else ""
-            self._console.print(f"{seconds:6.1f} s  {name}: {mark}{text}", highlight=False, markup=False)
+            self._console.print(
+                f"{seconds:6.1f} s  {name}: {mark}{text}", highlight=False, markup=False, soft_wrap=True
+            )
 
 
 @contextmanager
