@@ -30,13 +30,14 @@ class ImportanceLine:
 
 @dataclass(frozen=True)
 class SliceLine:
-    """The primary metric where one column has one value."""
+    """The primary metric where one column has one value; `p_value` is of a constant guess being no better."""
 
     column: str
     value: str
     rows: int
     metric: float
     no_skill: float
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
