@@ -28,7 +28,7 @@ class Slice:
         rows: Rows of the slice.
         metric: The primary metric there.
         no_skill: What a constant guess reaches there.
-        p_value: Of the model being no worse than a constant guess there, by the same paired resampling that
+        p_value: Of a constant guess being no better than the model there, by the same paired resampling that
             compares two models; None where the slice has too few rows to be judged, or one outcome only.
     """
 
