@@ -3,22 +3,24 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from include.demo.product_lines import (
     CandidateLine,
     ComparisonLine,
     DriftLine,
-    MetricLine,
     MonitoringLine,
     PredictionLine,
     ProductLine,
     VersionLine,
     evaluation_line,
+    metric_line,
 )
 from include.lake import Lake
 from include.lake.history import LogEntry
 from include.lake.objects import list_objects, read_bytes
+from include.monitoring.findings import findings_path
 from include.products import PRODUCTS
 from include.release.errors import TamperedManifest
 from include.release.manifest import Manifest, verify
@@ -72,7 +74,7 @@ class _Reader:
             versions=versions,
             candidates=tuple(self._candidates(product, versions)),
             predictions=tuple(_predictions(product.name, entries)),
-            monitoring=tuple(self._monitoring(product, manifests)),
+            monitoring=tuple(self._monitoring(product, entries, manifests)),
         )
 
     def _manifests(self, product: str) -> Iterator[tuple[str, tuple[str, str, bool, Manifest | None]]]:
@@ -132,13 +134,22 @@ class _Reader:
         return any(file.path == EVALUATION for file in self.registry.client.list_artifacts(run_id))
 
     def _monitoring(
-        self, product: ModelProduct, manifests: Mapping[str, tuple[str, str, bool, Manifest | None]]
+        self,
+        product: ModelProduct,
+        entries: Sequence[LogEntry],
+        manifests: Mapping[str, tuple[str, str, bool, Manifest | None]],
     ) -> Iterator[MonitoringLine]:
+        """Oldest first, each as its own commit holds it: a later run as of the same moment replaces it."""
         primary = product.gate.primary
-        for stat in list_objects(self.lake, self.head, f"monitoring/{product.name}"):
-            found = json.loads(read_bytes(self.lake, self.head, stat.path))
+        for entry in reversed(entries):
+            if entry.record is None or entry.record.station != f"monitor__{product.name}":
+                continue
+            as_of = datetime.fromisoformat(entry.message.partition(" as of ")[2])
+            path = findings_path(product.name, as_of)
+            found = json.loads(read_bytes(self.lake, entry.commit, path))
             manifest = manifests.get(found["model_version"], ("", "", False, None))[3]
-            yield _monitoring(found, primary, None if manifest is None else manifest.metrics[primary].value)
+            at_release = None if manifest is None else manifest.metrics[primary].value
+            yield _monitoring(found, entry.commit.commit, primary, at_release)
 
 
 def _candidate(found: dict[str, Any], *, primary: str, **of_run: str) -> CandidateLine:
@@ -167,7 +178,7 @@ def _candidate(found: dict[str, Any], *, primary: str, **of_run: str) -> Candida
     )
 
 
-def _monitoring(found: dict[str, Any], primary: str, at_release: float | None) -> MonitoringLine:
+def _monitoring(found: dict[str, Any], commit: str, primary: str, at_release: float | None) -> MonitoringLine:
     drift, performance, decision = found["drift"], found["performance"], found["decision"]
     columns = tuple(
         DriftLine(
@@ -189,10 +200,11 @@ def _monitoring(found: dict[str, Any], primary: str, at_release: float | None) -
         matured_rows=found["matured_rows"],
         performance=None
         if performance is None
-        else MetricLine(primary, **performance["metrics"][primary], no_skill=performance["no_skill"]),
+        else metric_line(primary, performance["metrics"][primary], performance["no_skill"]),
         at_release=at_release,
         retrain=decision["retrain"],
         reasons=tuple(decision["reasons"]),
+        commit=commit,
     )
 
 

@@ -16,6 +16,9 @@ FILTERS = {
     "moment": words.moment,
     "clock": words.clock,
     "words": words.name,
+    "plain": words.plain,
+    "first_upper": words.first_upper,
+    "path": words.path,
     "measured": words.measured,
 }
 
@@ -40,6 +43,7 @@ def render(report: Report) -> str:
         figures=_figures(report),
         acts=_acts(report),
         made_in=_made_in(report),
+        commits={commit.commit for commit in report.commits},
         charts=page_charts,
         timeline=page_timeline.rows(report.runs),
         tables=_tables(report),
@@ -53,10 +57,10 @@ def _figures(report: Report) -> list[tuple[str, str]]:
     return [
         ("rows on main", f"{sum(table.rows for table in report.tables):,}"),
         ("commits of main", f"{sum(bool(commit.station) for commit in report.commits)}"),
-        ("rules checked by gates", f"{sum(_rules(commit) for commit in report.commits):,}"),
+        ("rules checked", f"{sum(_rules(commit) for commit in report.commits):,}"),
         ("predictions", f"{sum(one.rows for product in report.products for one in product.predictions):,}"),
-        ("from nothing to all this", words.seconds(whole)),
-        ("of it orchestration", f"{work.orchestration_share:.0%}"),
+        ("in all", words.seconds(whole)),
+        ("orchestration", f"{work.orchestration_share:.0%}"),
     ]
 
 

@@ -42,7 +42,8 @@ def curves(evaluation: EvaluationLine) -> list[Plot]:
         return []
     found = {line.name: words.measured(line.value) for line in evaluation.metrics}
     roc = ((0.0, 0.0), *zip(points.false_positive_rate, points.true_positive_rate, strict=True))
-    recalled = tuple(zip(points.recall, points.precision, strict=True))
+    found_any = ((x, y) for x, y in zip(points.recall, points.precision, strict=True) if x > 0)
+    recalled = tuple(found_any)
     base = evaluation.base_rate
     guess = Series("guide", ((0.0, 0.0), (1.0, 1.0)), "a constant guess")
     level = Series("guide", ((0.0, base), (1.0, base)), f"base rate {base:.3f}")

@@ -1,6 +1,6 @@
 """What the demo's report says of one product: its versions and candidates, predictions and monitoring."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from include.spec.verdict import Finding
@@ -198,6 +198,7 @@ class MonitoringLine:
         at_release: The primary metric that the version was released with.
         retrain: Whether a retraining was requested.
         reasons: Why.
+        commit: Of main, that holds the findings.
     """
 
     as_of: str
@@ -211,6 +212,7 @@ class MonitoringLine:
     at_release: float | None
     retrain: bool
     reasons: tuple[str, ...]
+    commit: str
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ class ProductLine:
         versions: Newest first.
         candidates: Oldest first.
         predictions: Oldest first.
-        monitoring: By moment, oldest first.
+        monitoring: Oldest first.
     """
 
     name: str
@@ -260,22 +262,30 @@ class ProductLine:
 
 
 def evaluation_line(document: dict[str, Any], primary: str) -> EvaluationLine:
-    """Reads the evaluation that is kept with a model, of this version of the code or an earlier one."""
+    """Reads the evaluation that is kept with a model, by an earlier or a later version of the code."""
     curves = document.get("curves")
     names = sorted(document["metrics"], key=lambda name: (name != primary, name))
     return EvaluationLine(
         rows=document["rows"],
         base_rate=document["base_rate"],
         metrics=tuple(
-            MetricLine(
-                name, **document["metrics"][name], no_skill=document["no_skill"] if name == primary else None
-            )
+            metric_line(name, document["metrics"][name], document["no_skill"] if name == primary else None)
             for name in names
         ),
         calibration_error=document.get("calibration_error"),
-        curves=None
-        if curves is None
-        else CurvesLine(**{name: tuple(points) for name, points in curves.items()}),
-        slices=tuple(SliceLine(**part) for part in document.get("slices", ())),
-        importance=tuple(ImportanceLine(**one) for one in document.get("importance", ())),
+        curves=None if curves is None else CurvesLine(*(tuple(curves[name]) for name in _names(CurvesLine))),
+        slices=tuple(SliceLine(*map(part.get, _names(SliceLine))) for part in document.get("slices", ())),
+        importance=tuple(
+            ImportanceLine(*map(one.get, _names(ImportanceLine))) for one in document.get("importance", ())
+        ),
     )
+
+
+def metric_line(name: str, interval: dict[str, Any], no_skill: float | None) -> MetricLine:
+    """A metric from its interval as it is kept."""
+    value, low, high, level = (float(interval[key]) for key in ("value", "low", "high", "level"))
+    return MetricLine(name, value, low, high, level, no_skill)
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]

@@ -1,7 +1,7 @@
 """What happened, in sentences: the same on the page and in the terminal."""
 
 from include.demo import words
-from include.demo.lines import RunLine
+from include.demo.lines import CommitLine, RunLine
 from include.demo.product_lines import CandidateLine, ComparisonLine, MetricLine, MonitoringLine, ProductLine
 from include.demo.report import Report
 
@@ -10,17 +10,16 @@ RELEASE = "release"
 
 def headline(report: Report) -> str:
     """The outcome in one line."""
-    released = [product for product in report.products if product.champion is not None]
-    tried = [product for product in report.products if product.candidates]
-    if not tried:
+    released = sum(product.champion is not None for product in report.products)
+    if not any(product.candidates for product in report.products):
         return "The lake is filled" if report.tables else "Nothing is on main yet"
     if not released:
         return "No model has passed its gate yet"
-    if len(released) == len(report.products):
-        serve = "is" if len(released) == 1 else "are"
-        return f"{words.count(len(released), 'model').capitalize()} {serve} in service"
-    serve = "is" if len(released) == 1 else "are"
-    return f"{words.count(len(released), 'model').capitalize()} of {len(report.products)} {serve} in service"
+    serve = "is" if released == 1 else "are"
+    if released == len(report.products):
+        return f"{words.first_upper(words.count(released, 'model'))} {serve} in service"
+    models = words.count(len(report.products), "model")
+    return f"{words.first_upper(words.in_words(released))} of {models} {serve} in service"
 
 
 def lede(report: Report) -> str:
@@ -60,42 +59,63 @@ def took(report: Report) -> str:
 def outcome(report: Report, run: RunLine) -> str:
     """What came of a run."""
     name = f"{run.dag}/{run.run_id}"
-    for product in report.products:
-        for candidate in product.candidates:
-            if candidate.made_by == name:
-                return verdict(candidate)
+    judged = [one for product in report.products for one in product.candidates if one.made_by == name]
+    if judged:
+        return verdict(judged[0])
     made = [commit for commit in report.commits if (commit.station, commit.run_id) == (run.dag, run.run_id)]
     if made:
-        return made[0].message
-    if run.state == "success":
-        return "Nothing to add to main" if run.tasks else ""
-    return run.state
+        return _committed(report, made[0])
+    return "Nothing to add to main" if run.state == "success" else words.first_upper(run.state)
+
+
+def _committed(report: Report, commit: CommitLine) -> str:
+    """What a commit brought, from what it is about where that is known."""
+    for product in report.products:
+        for batch in product.predictions:
+            if batch.commit == commit.commit:
+                return (
+                    f"{batch.rows:,} predictions as of {words.moment(batch.as_of)} by version {batch.version}"
+                )
+        for seen in product.monitoring:
+            if seen.commit == commit.commit:
+                found = f"{drift(seen)}; {matured(seen)}. {decision(seen)}"
+                return f"As of {words.moment(seen.as_of)}: {found}"
+    return f"{commit.message} ({commit.verdict})" if commit.verdict else commit.message
 
 
 def verdict(candidate: CandidateLine) -> str:
     """What the gate said of a candidate."""
     told = metric(candidate.evaluation.metrics[0])
+    against = candidate.comparison
     if candidate.passed:
-        released = f"Released as version {candidate.version}" if candidate.version else "Passed the gate"
-        return f"{released}: {told}"
+        over = "" if against is None else f", {gain(against)} over version {against.champion_version}"
+        return (
+            f"{f'Released as version {candidate.version}' if candidate.version else 'Passed'}: {told}{over}"
+        )
+    if against is not None:
+        return f"Version {against.champion_version} stays, the challenger's {gain(against)}; its {told}"
     broken = [finding.rule for finding in candidate.findings if finding.severity == "fail"]
-    return f"Not released ({'; '.join(broken)}): {told}"
+    return f"Not released, broken: {'; '.join(broken)}; {told}"
 
 
 def metric(line: MetricLine) -> str:
     """A metric with its interval, and what a constant guess reaches."""
     value, low, high = (words.measured(number) for number in (line.value, line.low, line.high))
-    told = f"{words.name(line.name).lower()} {value} [{low}, {high}]"
+    told = f"{words.plain(line.name)} {value} [{low}, {high}]"
     return told if line.no_skill is None else f"{told}, constant guess {words.measured(line.no_skill)}"
 
 
-def comparison(line: ComparisonLine) -> str:
+def gain(line: ComparisonLine) -> str:
     """What a challenger gained over the champion, with the bounds of the gain."""
-    high = "" if line.high is None else f", {line.high:+.3f}"
-    bounds = f"[{line.low:+.3f}{high}]" if high else f"at least {line.low:+.3f}"
+    bounds = f"at least {line.low:+.3f}" if line.high is None else f"[{line.low:+.3f}, {line.high:+.3f}]"
+    return f"gain {line.gain:+.3f} {bounds}, p = {line.p_value:.3f}"
+
+
+def comparison(line: ComparisonLine) -> str:
+    """The gain, of what, over whom, and on how much."""
     return (
-        f"gain {line.gain:+.3f} {bounds} {words.name(line.metric).lower()} over version "
-        f"{line.champion_version}, p = {line.p_value:.3f}, {line.rows:,} rows of {line.entities:,} entities"
+        f"{gain(line)} in {words.plain(line.metric)} over version {line.champion_version}, on "
+        f"{line.rows:,} rows of {line.entities:,} entities"
     )
 
 

@@ -1,11 +1,13 @@
 """Numbers, times and names as a person reads them."""
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 MINUTE_S = 60.0
 HASH, HASH_DIGITS = re.compile(r"[0-9a-f]{16,64}"), 8
+WRITTEN = {"roc_auc": "ROC AUC", "brier": "Brier score", "rmse": "RMSE", "mae": "MAE"}
 COUNTED = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -45,7 +47,17 @@ def clock(at: float | None) -> str:
 
 def name(identifier: str) -> str:
     """`Coupon redemption` from `coupon_redemption`."""
-    return identifier.replace("_", " ").capitalize()
+    return first_upper(plain(identifier))
+
+
+def plain(identifier: str) -> str:
+    """`coupon redemption` from `coupon_redemption`, and metrics as they are written."""
+    return WRITTEN.get(identifier, identifier.replace("_", " "))
+
+
+def first_upper(sentence: str) -> str:
+    """The sentence with a capital at its beginning, and otherwise as it is."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def path(table: str) -> str:
@@ -56,8 +68,12 @@ def path(table: str) -> str:
 
 def count(number: int, thing: str, things: str = "") -> str:
     """`one model`, `12 models`."""
-    told = COUNTED[number] if number < len(COUNTED) else f"{number:,}"
-    return f"{told} {thing if number == 1 else things or f'{thing}s'}"
+    return f"{in_words(number)} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def in_words(number: int) -> str:
+    """`seven`, `12`."""
+    return COUNTED[number] if number < len(COUNTED) else f"{number:,}"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -66,5 +82,5 @@ def listed(items: Sequence[str]) -> str:
 
 
 def measured(value: float) -> str:
-    """A metric with as many digits as mean something."""
-    return f"{value:.3f}"
+    """A metric with as many digits as mean something; a dash where it cannot be told."""
+    return "–" if math.isnan(value) else f"{value:.3f}"

@@ -113,6 +113,7 @@ WATCHED = MonitoringLine(
     at_release=0.402,
     retrain=True,
     reasons=("the champion is 60 days old",),
+    commit="0ddba11" * 9,
 )
 PRODUCT = ProductLine(
     name="coupon_redemption",

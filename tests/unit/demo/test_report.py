@@ -48,10 +48,14 @@ def test_the_report_prints_what_a_person_looks_for(tmp_path):
     write_page(Settings(home=tmp_path), WHOLE)
     output = printed(tmp_path, 200)
     for words in (
-        *("One model of 2 is in service", "Version 1 serves", "Not trained yet"),
+        *("One of two models is in service", "Version 1 serves", "Not trained yet"),
         *("raw/retail/coupons", "116,204", COMMIT[:12], "passed, 77 rules", "every product is known"),
         *("average precision 0.402 [0.347, 0.468], constant guess 0.146", "signature holds"),
-        *("lost: gain -0.011 [-0.030, +0.010]", "p = 0.810", "1 of 1 inputs drifted", "0.402 at release"),
+        *(
+            "lost: gain -0.011 [-0.030, +0.010], p = 0.810 in average precision over version 1",
+            "1 of 1 inputs drifted",
+            "0.402 at release",
+        ),
         *("Retrain: the champion is 60 days old", "no lost row", "headrace down", "all servers are healthy"),
         *("2 min 00 s in all", "(16% of the whole)", (tmp_path / "reports" / "demo.html").as_uri()),
         *(run.url for run in WHOLE.runs),
