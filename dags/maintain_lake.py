@@ -3,7 +3,7 @@
 from airflow.sdk import DAG, CronTriggerTimetable, task
 
 from include.orchestration import maintenance
-from include.orchestration.defaults import DAGRUN_TIMEOUT, task_defaults
+from include.orchestration.defaults import dag_defaults
 
 DOC = """Takes away what no run needs any more; main and its history stay.
 
@@ -20,14 +20,10 @@ with `dry_run` to see what it would do. Runbook: docs/runbooks/lake.md.
 with DAG(
     maintenance.FLOW,
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=task_defaults(maintenance.OWNER),
+    **dag_defaults(maintenance.OWNER),
     tags=["lake", "upkeep"],
     doc_md=DOC,
     params=dict(maintenance.PARAMS),
-    is_paused_upon_creation=False,
 ):
     task(maintenance.collect_drafts)() >> task(maintenance.collect_objects)()
     task(maintenance.trim_cache)()

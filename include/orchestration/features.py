@@ -49,7 +49,7 @@ class FeatureBuilding:
         assert run_id is not None, "Airflow gives it"
         lake = Lake.connect(settings())
         keep = partial(keep_results, settings().home, self.flow, run_id)
-        draft = open_draft(lake, run_id, self.flow, restart=True)
+        draft = open_draft(lake, publication.attempt_of(run_id), self.flow, restart=True)
         data = CommitRef(lake.repository, draft.base)
         with TemporaryDirectory() as made, raw_checkout(lake, data, self.source.name) as raw:
             output = Path(made)

@@ -34,7 +34,7 @@ class BatchIngestion:
         from include.lake import Lake, open_draft
 
         assert run_id is not None, "Airflow gives it"
-        return open_draft(Lake.connect(settings()), run_id, self.flow, restart=True)
+        return open_draft(Lake.connect(settings()), publication.attempt_of(run_id), self.flow, restart=True)
 
     def land(self, draft: DraftRef, origin: str) -> Landing:
         """Land the tables of one origin on the draft.

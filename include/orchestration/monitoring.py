@@ -73,7 +73,7 @@ class Monitoring:
             drift = self._drift(lake, predictor, predicted)
             matured = self._matured(features, predicted, moment)
         findings = self._findings(model, manifest, moment, drift, matured)
-        published = self._publish(lake, run_id, findings)
+        published = self._publish(lake, publication.attempt_of(run_id), findings)
         monitored = _reference(self.product, model, findings, published)
         publication.push("monitored", monitored)
         for reason in monitored.reasons:

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 PUBLISH, REFUSE = "publish", "refuse"
 
 
+def attempt_of(run_id: str) -> str:
+    """The name by which the lake knows what the task's run is about to write.
+
+    A run publishes once. One that a person clears, or a backfill reprocesses, publishes what it finds then,
+    so it has another name each time; a task that is merely tried again has the same.
+    """
+    cleared = get_current_context()["dag_run"].clear_number
+    return f"{run_id}.{cleared}" if cleared else run_id
+
+
 def judge(draft: DraftRef, folders: Mapping[str, str], evidence: str | None) -> Judged:
     """Judge tables as the draft holds them; pushes `judged`, and as `scope` what the evidence is about.
 

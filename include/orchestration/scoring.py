@@ -54,7 +54,7 @@ class Scoring:
         if model is None:
             raise AirflowSkipException(f"{self.product.name} has no champion yet.")
         predictor, _ = load_released(lake, registry, model)
-        draft = open_draft(lake, run_id, self.flow, restart=True)
+        draft = open_draft(lake, publication.attempt_of(run_id), self.flow, restart=True)
         at = newest_features(lake, self.product.source)
         with TemporaryDirectory() as made, checkout(lake, at, FEATURES) as held:
             moment = moment_of_run(newest_moment(held.path(FEATURES)))

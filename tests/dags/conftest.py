@@ -24,11 +24,29 @@ def names(condition):
     if parts:
         return [name for part in parts for name in names(part)]
     return [condition.name] if condition else []
+def backfilled(dag):
+    "Ends of the intervals of a backfill over two days, as the scheduler makes them; None for no backfill."
+    from datetime import datetime, UTC
+    from airflow.serialization.serialized_objects import DagSerialization
+    read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    if not read.timetable.periodic:
+        return None
+    first, last = datetime(2017, 11, 5, tzinfo=UTC), datetime(2017, 11, 6, 23, tzinfo=UTC)
+    return [run.data_interval.end.isoformat() for run in read.iter_dagrun_infos_between(first, last)]
 def described(dag):
     return {
         "tags": sorted(dag.tags), "doc_md": dag.doc_md or "", "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup, "dagrun_timeout": str(dag.dagrun_timeout or ""), "params": sorted(dag.params),
-        "fileloc": dag.fileloc,
+        "fileloc": dag.fileloc, "paused": dag.is_paused_upon_creation,
+        "forms": {
+            name: {**param.schema, "description": param.description} for name, param in dag.params.items()
+        },
+        "deadlines": [
+            {"reference": alert.reference.reference_name, "seconds": alert.interval.total_seconds(),
+             "callback": alert.callback.path, "kwargs": alert.callback.kwargs} for alert in dag.deadline or []
+        ],
+        "backfilled": backfilled(dag),
+        "timeout_s": dag.dagrun_timeout.total_seconds() if dag.dagrun_timeout else 0,
         "triggers": sorted(set(names(getattr(dag.timetable, "asset_condition", None)))),
         "tasks": {
             task.task_id: {
@@ -42,9 +60,9 @@ def described(dag):
         },
     }
 print(json.dumps({
+    "heavy": [name for name in heavy if name in sys.modules],
     "dags": {name: described(dag) for name, dag in bag.dags.items()},
     "errors": bag.import_errors,
-    "heavy": [name for name in heavy if name in sys.modules],
     "seconds": {"airflow": imported - started, "dags": read - imported},
 }))
 """

@@ -53,6 +53,47 @@ def test_every_dag_keeps_the_policy(dag_bag):
         assert 1 <= dag["max_active_runs"] <= 4, name
         assert dag["catchup"] is False, name
         assert dag["dagrun_timeout"], name
+        assert dag["paused"] is False, name
+
+
+def test_every_dag_has_a_deadline_that_alerts_its_owner_before_the_run_is_ended(dag_bag):
+    assert dag_bag["dags"]
+    for name, dag in dag_bag["dags"].items():
+        (deadline,) = dag["deadlines"]
+        assert deadline["reference"] == "DagRunQueuedAtDeadline", name
+        assert 0 < deadline["seconds"] < dag["timeout_s"], name
+        assert deadline["callback"] == "include.orchestration.callbacks.alert_of_missed_deadline", name
+        owners = {task["owner"] for task in dag["tasks"].values()}
+        assert owners == {deadline["kwargs"]["owner"]}, name
+
+
+def test_every_form_says_what_it_wants(dag_bag):
+    forms = {name: dag["forms"] for name, dag in dag_bag["dags"].items()}
+    dated = {name for name in forms if name.split("__")[0] in ("build_features", "train", "score", "monitor")}
+    assert len(dated) >= 7
+    for name, form in forms.items():
+        assert form, name
+        assert ("as_of" in form) == (name != "maintain_lake"), name
+        for field, schema in form.items():
+            assert schema.get("type"), f"{name}.{field}"
+            assert schema.get("description"), f"{name}.{field}"
+        if "as_of" in form:
+            assert form["as_of"]["type"] == ["null", "string"], name
+            assert form["as_of"]["format"] == "date-time", name
+        publishes = name.split("__")[0] in ("ingest_batch", "build_features", "score")
+        assert ("dry_run" in form) == (publishes or name == "maintain_lake"), name
+
+
+def test_the_dated_dags_backfill_and_those_that_wait_for_data_do_not(dag_bag):
+    runs = {name: dag["backfilled"] for name, dag in dag_bag["dags"].items()}
+    days = ("2017-11-05", "2017-11-06")
+    assert runs["score__coupon_redemption"] == [f"{day}T05:00:00+00:00" for day in days]
+    for name in ("monitor__coupon_redemption", "monitor__household_lapse"):
+        assert runs[name] == [f"{day}T06:00:00+00:00" for day in days]
+    assert runs["score__household_lapse"] == []  # monthly, and no first of a month among them
+    waiting = [name for name in runs if name.split("__")[0] in ("build_features", "train")]
+    assert len(waiting) == 3
+    assert all(runs[name] is None for name in waiting)
 
 
 def test_every_task_keeps_the_policy(dag_bag):

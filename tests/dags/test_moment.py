@@ -1,4 +1,4 @@
-"""Which moment a run is as of, asked with the values that Airflow gives to tasks."""
+"""Which moment a run is as of, and by which name it publishes, by the values that Airflow gives to tasks."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -7,6 +7,7 @@ import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType as TaskRunType
 from airflow.utils.types import DagRunType
 
+from include.orchestration import publication
 from include.orchestration.moment import asked_moment
 from include.spec.errors import HeadraceError
 
@@ -46,3 +47,10 @@ def test_a_triggered_run_takes_over_the_latest_moment_of_what_triggered_it():
 def test_what_is_no_moment_is_said():
     with pytest.raises(HeadraceError, match="as_of: 'soon' is no moment"):
         asked_moment(context(given="soon"))
+
+
+@pytest.mark.parametrize(("cleared", "name"), [(0, "manual__1"), (1, "manual__1.1"), (12, "manual__1.12")])
+def test_a_run_that_is_cleared_publishes_anew(monkeypatch, cleared, name):
+    run = SimpleNamespace(clear_number=cleared)
+    monkeypatch.setattr(publication, "get_current_context", lambda: {"dag_run": run})
+    assert publication.attempt_of("manual__1") == name
