@@ -108,6 +108,12 @@ def check_unique(
     if missing:
         return Checked("tables", 1, (Violation(table.path, f"lacks its key {', '.join(missing)}"),))
     names = ", ".join(quoted(name) for name in key)
+    # As many hashes as rows, and no two rows can be alike: half the work of grouping the rows themselves.
+    ((rows, hashes),) = connection.execute(
+        f"SELECT count(*), count(DISTINCT hash({names})) FROM {table.relation}"
+    ).fetchall()
+    if rows == hashes:
+        return Checked("tables", 1)
     twice = connection.execute(
         f"SELECT {names}, count(*) FROM {table.relation} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"
     ).fetchall()
