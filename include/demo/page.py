@@ -45,7 +45,7 @@ def render(report: Report) -> str:
         made_in=_made_in(report),
         commits={commit.commit for commit in report.commits},
         charts=page_charts,
-        timeline=page_timeline.rows(report.runs),
+        timeline=page_timeline.timeline(report.runs),
         tables=_tables(report),
     )
 

@@ -7,6 +7,8 @@ from include.demo import words
 from include.demo.lines import RunLine, TaskLine
 from include.demo.timing import own_work
 
+MARKS = (0, 25, 50, 75, 100)
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -30,6 +32,7 @@ class Row:
         peak_memory_bytes: Of a task, where it told.
         url: Of a run.
         bars: In the order in which they are drawn.
+        act: Of a run.
         tasks: Of a run.
     """
 
@@ -40,18 +43,28 @@ class Row:
     peak_memory_bytes: int | None
     url: str
     bars: tuple[Bar, ...]
+    act: str = ""
     tasks: tuple["Row", ...] = ()
 
 
-def rows(runs: Sequence[RunLine]) -> list[Row]:
-    """The runs that began, in their order; between acts that lie far apart nothing is left out."""
+@dataclass(frozen=True)
+class Timeline:
+    """The rows in order, and the marks below them: percent from the left, and the time there."""
+
+    rows: tuple[Row, ...]
+    marks: tuple[tuple[int, str], ...]
+
+
+def timeline(runs: Sequence[RunLine]) -> Timeline:
+    """The runs that began, in their order, from the first one's start to the last one's end."""
     begun = [run for run in runs if run.started is not None]
     if not begun:
-        return []
+        return Timeline((), ())
     first = min(run.started for run in begun if run.started is not None)
     last = max(run.ended or run.started or first for run in begun)
     scale = _Scale(first, max(last - first, 1e-9))
-    return [_run(run, scale) for run in begun]
+    marks = tuple((left, words.seconds(scale.span * left / 100) if left else "0 s") for left in MARKS)
+    return Timeline(tuple(_run(run, scale) for run in begun), marks)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def _run(run: RunLine, scale: _Scale) -> Row:
     bars += [bar for line in lines for bar in line.bars]
     measured = [line.own_seconds for line in lines if line.own_seconds is not None]
     own = sum(measured) if measured else None
-    return Row(run.dag, run.state, ended - started, own, None, run.url, tuple(bars), lines)
+    return Row(run.dag, run.state, ended - started, own, None, run.url, tuple(bars), run.act, lines)
 
 
 def _task(task: TaskLine, scale: _Scale) -> Row:
