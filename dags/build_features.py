@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, task
 
 from include.orchestration import assets
 from include.orchestration.defaults import dag_defaults
+from include.orchestration.dry_run import dry_run_param
 from include.orchestration.features import FeatureBuilding
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.sources import SOURCES
@@ -31,7 +32,7 @@ def build_features(source: Source) -> None:
         doc_md=DOC.format(source=source),
         params={
             AS_OF: AS_OF_PARAM,
-            "dry_run": Param(False, type="boolean", description="Build and judge; publish nothing"),
+            **dry_run_param("Build and judge; publish nothing"),
         },
     ):
         draft: Any = task(steps.build)()

@@ -6,6 +6,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
 
 from include.orchestration import assets
 from include.orchestration.defaults import dag_defaults
+from include.orchestration.dry_run import dry_run_param
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.orchestration.monitoring import Monitoring
 from include.products import PRODUCTS
@@ -30,7 +31,7 @@ def monitor(product: ModelProduct) -> None:
         **dag_defaults(product.owner),
         tags=["monitoring", product.name, f"tier-{product.tier}"],
         doc_md=DOC.format(product=product),
-        params={AS_OF: AS_OF_PARAM},
+        params={AS_OF: AS_OF_PARAM, **dry_run_param("Measure; publish and request nothing")},
     ):
         watched: Any = task.branch(steps.watch)()
         request: Any = task(outlets=[assets.retrain_request(product.name)])(steps.request_retraining)

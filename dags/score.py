@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
 
 from include.orchestration import assets
 from include.orchestration.defaults import dag_defaults
+from include.orchestration.dry_run import dry_run_param
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.orchestration.scoring import Scoring
 from include.products import PRODUCTS
@@ -36,7 +37,7 @@ def score(product: ModelProduct) -> None:
         doc_md=DOC.format(product=product),
         params={
             AS_OF: AS_OF_PARAM,
-            "dry_run": Param(False, type="boolean", description="Score and judge; publish nothing"),
+            **dry_run_param("Score and judge; publish nothing"),
         },
     ):
         draft: Any = task(steps.score)()

@@ -6,6 +6,7 @@ from airflow.sdk import DAG, task
 
 from include.orchestration import assets
 from include.orchestration.defaults import dag_defaults
+from include.orchestration.dry_run import dry_run_param
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.orchestration.training import Training
 from include.products import PRODUCTS
@@ -30,7 +31,7 @@ def train(product: ModelProduct) -> None:
         **dag_defaults(product.owner),
         tags=["training", product.name, f"tier-{product.tier}"],
         doc_md=DOC.format(product=product),
-        params={AS_OF: AS_OF_PARAM},
+        params={AS_OF: AS_OF_PARAM, **dry_run_param("Pin, fit and judge; release nothing")},
     ):
         training_set: Any = task(steps.pin)()
         candidate: Any = task(steps.fit)(training_set)

@@ -14,6 +14,7 @@ from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.orchestration.defaults import DAGRUN_TIMEOUT
+from include.orchestration.dry_run import dry_run_param, is_dry_run
 from include.settings import settings
 from include.spec.refs import Freed
 
@@ -27,7 +28,6 @@ LONGEST_RUN_H = DAGRUN_TIMEOUT / timedelta(hours=1)
 
 ABANDONED, REFUSED = "abandoned_after_days", "refused_for_days"
 UNREFERENCED, LEFTOVER = "unreferenced_after_hours", "leftover_after_hours"
-DRY_RUN = "dry_run"
 
 PARAMS: Mapping[str, Param] = {
     ABANDONED: Param(
@@ -58,7 +58,7 @@ PARAMS: Mapping[str, Param] = {
         title="Leftovers after (hours)",
         description="Scratch that no task has touched for so long is deleted",
     ),
-    DRY_RUN: Param(False, type="boolean", description="Only say what would be deleted"),
+    **dry_run_param("Only say what would be deleted"),
 }
 
 logger = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ def collect_drafts(params: Mapping[str, Any] | None = None) -> Freed:
         Lake.connect(settings()),
         timedelta(days=params[ABANDONED]),
         refused_for=timedelta(days=params[REFUSED]),
-        dry_run=params[DRY_RUN],
+        dry_run=is_dry_run(params),
     )
     names = tuple(f"{item.branch}: {item.reason}" for item in collected[:NAMED])
-    return _told(Freed("drafts", len(collected), 0, params[DRY_RUN], names))
+    return _told(Freed("drafts", len(collected), 0, is_dry_run(params), names))
 
 
 def collect_objects(params: Mapping[str, Any] | None = None) -> Freed:
@@ -92,7 +92,7 @@ def collect_objects(params: Mapping[str, Any] | None = None) -> Freed:
     from include.lake.errors import CollectionNotOffered
 
     assert params is not None, GIVEN
-    lake, dry_run = Lake.connect(settings()), params[DRY_RUN]
+    lake, dry_run = Lake.connect(settings()), is_dry_run(params)
     if not dry_run:
         rules = ensure_rules(lake, Rules(days=max(1, round(params[REFUSED]))))
         logger.info("Commits are kept for %s days, but %s.", rules.days, dict(rules.branches))
@@ -110,9 +110,9 @@ def trim_cache(params: Mapping[str, Any] | None = None) -> Freed:
 
     assert params is not None, GIVEN
     known = settings()
-    trimmed = Cache(known.cache_folder, known.cache_size_bytes).trim(dry_run=params[DRY_RUN])
+    trimmed = Cache(known.cache_folder, known.cache_size_bytes).trim(dry_run=is_dry_run(params))
     logger.info("The cache holds %s bytes, its bound is %s.", trimmed.kept_bytes, known.cache_size_bytes)
-    return _told(Freed("contents of the cache", trimmed.contents, trimmed.size_bytes, params[DRY_RUN]))
+    return _told(Freed("contents of the cache", trimmed.contents, trimmed.size_bytes, is_dry_run(params)))
 
 
 def clear_leftovers(params: Mapping[str, Any] | None = None) -> Freed:
@@ -120,7 +120,7 @@ def clear_leftovers(params: Mapping[str, Any] | None = None) -> Freed:
     from include.orchestration.leftovers import clear_leftovers as clear
 
     assert params is not None, GIVEN
-    return _told(clear(settings().home, timedelta(hours=params[LEFTOVER]), dry_run=params[DRY_RUN]))
+    return _told(clear(settings().home, timedelta(hours=params[LEFTOVER]), dry_run=is_dry_run(params)))
 
 
 def _told(freed: Freed) -> Freed:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.orchestration import assets, publication
+from include.orchestration.dry_run import is_dry_run
 from include.orchestration.moment import moment_of_run, parse_moment, pass_on
 from include.settings import settings
 from include.spec.feature import EVENT_TIMESTAMP
@@ -46,10 +48,10 @@ class Monitoring:
         self.product = product
         self.flow = f"monitor__{product.name}"
 
-    def watch(self, run_id: str | None = None) -> str | None:
+    def watch(self, run_id: str | None = None, params: Mapping[str, Any] | None = None) -> str | None:
         """Measure drift and matured performance, publish what was found, and name what follows.
 
-        Pushes `monitored`.
+        Pushes `monitored`; in a dry run, only logs what was found.
 
         Raises:
             AirflowSkipException: There is no champion, or it has predicted nothing yet.
@@ -73,11 +75,14 @@ class Monitoring:
             drift = self._drift(lake, predictor, predicted)
             matured = self._matured(features, predicted, moment)
         findings = self._findings(model, manifest, moment, drift, matured)
+        for reason in findings.decision.reasons:
+            logger.info("retrain: %s", reason)
+        if is_dry_run(params):
+            logger.info("%s", findings.to_json().decode())
+            return None
         published = self._publish(lake, publication.attempt_of(run_id), findings)
         monitored = _reference(self.product, model, findings, published)
         publication.push("monitored", monitored)
-        for reason in monitored.reasons:
-            logger.info("retrain: %s", reason)
         return RETRAIN if monitored.retrain else None
 
     def request_retraining(self, monitored: Monitored) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.orchestration.dry_run import is_dry_run
 from include.settings import settings
 from include.spec.errors import HeadraceError
 from include.spec.refs import DraftRef, Judged, Published, Refused
@@ -57,7 +58,7 @@ def judge(draft: DraftRef, folders: Mapping[str, str], evidence: str | None) -> 
 
 def next_step(judged: Judged, params: Mapping[str, Any] | None) -> str | None:
     """The task that follows a gate: none in a dry run."""
-    if (params or {}).get("dry_run"):
+    if is_dry_run(params):
         return None
     return PUBLISH if judged.verdict.passed else REFUSE
 

@@ -1,6 +1,7 @@
 """The steps of a training as Airflow's tasks run them: pin -> fit -> judge -> release | stop."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.orchestration import assets, publication
+from include.orchestration.dry_run import is_dry_run
 from include.orchestration.moment import moment_of_run, parse_moment, pass_on
 from include.settings import settings
 from include.spec.product import ModelProduct
@@ -126,10 +128,16 @@ class Training:
                 },
             )
 
-    def judge(self, training_set: TrainingSetRef, candidate: CandidateRef) -> str:
+    def judge(
+        self,
+        training_set: TrainingSetRef,
+        candidate: CandidateRef,
+        params: Mapping[str, Any] | None = None,
+    ) -> str | None:
         """Evaluate on the untouched test rows, compare with the champion there, and name what follows.
 
-        A candidate that does not pass is a result, not a failure; pushes `judged`.
+        A candidate that does not pass is a result, not a failure; pushes `judged`. After a dry run nothing
+        follows.
         """
         from dataclasses import asdict
 
@@ -160,6 +168,9 @@ class Training:
             logger.info("%s: %s: %s", finding.severity, finding.rule, finding.observed)
         version = champion.version if champion else ""
         publication.push("judged", JudgedCandidate(candidate, training_set, verdict, primary.value, version))
+        if is_dry_run(params):
+            registry.finish(candidate.run_id)
+            return None
         return RELEASE if verdict.passed else STOP
 
     def release(self, judged: JudgedCandidate, run_id: str | None = None) -> ModelRef:

@@ -28,14 +28,15 @@ from include.spec.errors import HeadraceError
 TEMPLATES = Path(__file__).parent / "templates"
 
 # Ours run no script and load nothing. What dbt and the report wrote does run its own, in an origin apart
-# from Airflow's, whose session it must not use.
+# from Airflow's, whose session it must not use; what it links to opens in a tab with its own origin again.
 OURS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
     "Cache-Control": "no-store",
 }
 THEIRS = {
     "Content-Security-Policy": (
-        "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; img-src data:;"
+        "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads;"
+        " default-src 'none'; img-src data:;"
         " font-src data:; script-src 'unsafe-inline' 'unsafe-eval';"
         " style-src 'unsafe-inline'; frame-ancestors 'self'"
     ),
