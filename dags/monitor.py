@@ -10,7 +10,7 @@ from include.orchestration.dry_run import dry_run_param
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
 from include.orchestration.monitoring import Monitoring
 from include.products import PRODUCTS
-from include.spec.product import ModelProduct
+from include.spec.product import MONITORED, ModelProduct
 
 DOC = """Compares what the champion of **{product.name}** sees and says with the reference stored in it, and
 its predictions with the truths that have matured since; writes both to the lake.
@@ -25,7 +25,7 @@ def monitor(product: ModelProduct) -> None:
     with DAG(
         steps.flow,
         schedule=AssetOrTimeSchedule(
-            timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"),
+            timetable=CronTriggerTimetable(MONITORED, timezone="UTC"),
             assets=[assets.predictions(product.name)],
         ),
         **dag_defaults(product.owner),

@@ -12,8 +12,6 @@ from include.orchestration.scoring import Scoring
 from include.products import PRODUCTS
 from include.spec.product import ModelProduct
 
-CRON = {"daily": "0 5 * * *", "weekly": "0 5 * * 1", "monthly": "0 5 1 * *"}
-
 DOC = """The champion of **{product.name}** scores all that is open as of the run's moment, at the newest
 features; the predictions are judged and published with the model's version and the features' commit.
 
@@ -24,12 +22,12 @@ each; scoring a moment again replaces its batch.
 
 def score(product: ModelProduct) -> None:
     """The DAG of one product."""
-    assert product.serve.batch is not None
+    assert product.serve.cron is not None
     steps = Scoring(product)
     with DAG(
         steps.flow,
         schedule=AssetOrTimeSchedule(
-            timetable=CronTriggerTimetable(CRON[product.serve.batch], timezone="UTC"),
+            timetable=CronTriggerTimetable(product.serve.cron, timezone="UTC"),
             assets=[assets.champion(product.name)],
         ),
         **dag_defaults(product.owner),
@@ -51,5 +49,5 @@ def score(product: ModelProduct) -> None:
 
 
 for product in PRODUCTS:
-    if product.serve.batch is not None:
+    if product.serve.cron is not None:
         score(product)

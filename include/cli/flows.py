@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from include.spec.product import ModelProduct
+from include.spec.product import MONITORED, ModelProduct
 from include.spec.source import Source
 
 
@@ -78,14 +78,14 @@ def flows_of(product: ModelProduct, source: Source, feature_tables: Mapping[str,
         ),
         Flow(
             f"score__{name}",
-            (features, champion),
+            (champion, product.serve.cron or "on demand"),
             "score -> gate -> publish | refuse",
             (f"predictions/{name}",),
             (f"predictions/{name}/as_of=<moment>.parquet",),
         ),
         Flow(
             f"monitor__{name}",
-            (f"predictions/{name}",),
+            (f"predictions/{name}", MONITORED),
             "watch -> request_retraining",
             (retrain,),
             (f"monitoring/{name}/as_of=<moment>.json",),

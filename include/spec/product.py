@@ -89,11 +89,21 @@ class Gate(Declaration):
     calibration_error_max: Share | None = None
 
 
+# Hours that follow each other, UTC: what was known at the night's close, scored, and then watched.
+SCORED = {"daily": "0 5 * * *", "weekly": "0 5 * * 1", "monthly": "0 5 1 * *"}
+MONITORED = "0 6 * * *"
+
+
 class Serving(Declaration):
     """How predictions leave: in batches on a schedule, over HTTP, or both."""
 
     batch: Literal["daily", "weekly", "monthly"] | None = "daily"
     http: bool = False
+
+    @property
+    def cron(self) -> str | None:
+        """When batches are scored, UTC, besides whenever there is a new champion."""
+        return None if self.batch is None else SCORED[self.batch]
 
 
 class Drift(Declaration):

@@ -46,6 +46,7 @@ def described(dag):
              "callback": alert.callback.path, "kwargs": alert.callback.kwargs} for alert in dag.deadline or []
         ],
         "backfilled": backfilled(dag),
+        "cron": getattr(getattr(dag.timetable, "timetable", dag.timetable), "expression", ""),
         "timeout_s": dag.dagrun_timeout.total_seconds() if dag.dagrun_timeout else 0,
         "triggers": sorted(set(names(getattr(dag.timetable, "asset_condition", None)))),
         "tasks": {

@@ -13,10 +13,12 @@ def test_the_plan_tells_the_tasks_and_assets_of_each_dag(dag_bag):
         flow.dag: flow for one in PRODUCTS for flow in flows_of(one, sources[one.source], paths)
     }  # one per DAG, though products share the first two
     assert len(flows) == 2 + 3 * len(PRODUCTS)
-    there = flows.keys() & dag_bag["dags"].keys()
-    assert "ingest_batch__retail" in there
-    for name in there:
+    assert flows.keys() == dag_bag["dags"].keys() - {"maintain_lake"}
+    for name in flows:
         tasks = dag_bag["dags"][name]["tasks"]
         assert set(tasks) == flows[name].tasks, name
         outlets = {outlet for task in tasks.values() for outlet in task["outlets"]}
         assert outlets == set(flows[name].emits), name
+        cron = dag_bag["dags"][name]["cron"]
+        started_by = {*dag_bag["dags"][name]["triggers"], *([cron] if cron else [])}
+        assert started_by == set(flows[name].started_by) - {"on demand"}, name
