@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from include.stack import lake_server as lake
+from include.stack import mlflow_server as tracking
 from include.stack import postgres as pg
 from include.stack import seaweedfs as weed
 from include.stack import start
@@ -19,6 +20,7 @@ from include.stack.state import State
 
 LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
+MLFLOW_BUCKET = "headrace-mlflow"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,11 +48,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.PostgresAc
 
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weed.S3Access]:
-    """An S3 store with the buckets of the lake and of the landing zone."""
+    """An S3 store with the buckets of the lake, of the landing zone and of MLflow."""
     ports = dict(zip(weed.PORTS, free_ports(len(weed.PORTS)), strict=True))
     keys = KeyPair.generate()
     folder = tmp_path_factory.mktemp("seaweedfs")
-    with running(weed.server(folder, ports, keys, (LAKE_BUCKET, LANDING_BUCKET))) as server:
+    with running(weed.server(folder, ports, keys, (LAKE_BUCKET, LANDING_BUCKET, MLFLOW_BUCKET))) as server:
         yield weed.S3Access(server.url, keys)
 
 
@@ -72,6 +74,17 @@ def lake_server_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lake
     folder = tmp_path_factory.mktemp("lakefs-local")
     with running(lake.server(folder, free_ports(1)[0], keys, None)) as server:
         yield lake.LakeAccess(server.url, keys)
+
+
+@pytest.fixture(scope="session")
+def mlflow(
+    tmp_path_factory: pytest.TempPathFactory, postgres: pg.PostgresAccess, seaweedfs: weed.S3Access
+) -> Iterator[str]:
+    """MLflow over the session's PostgreSQL and S3 store; its address. All tests register in the one."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    described = tracking.server(folder, free_ports(1)[0], postgres, seaweedfs, MLFLOW_BUCKET, password(64))
+    with running(described) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
