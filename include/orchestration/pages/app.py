@@ -115,6 +115,7 @@ def run(dag_id: str, run_id: str, handed: Handed) -> Response:
         run_id,
         commits=handed.commits,
         gate=view.gate_of(handed),
+        candidate=handed.candidate,
         registry_run=handed.registry_run,
         results=view.model_results(dag_id, run_id),
     )
@@ -131,7 +132,7 @@ def models(dag_id: str, run_id: str) -> Response:
 def gate(dag_id: str, run_id: str, handed: Handed) -> Response:
     """The gate's results, rule by rule; of a refused run, too."""
     found = _needed(view.gate_of(handed), "The gate of this run has not decided yet.")
-    return _run_page("gate.html", "Gate results", dag_id, run_id, gate=found)
+    return _run_page("gate.html", "Gate results", dag_id, run_id, gate=found, candidate=handed.candidate)
 
 
 @runs.get("/commit")

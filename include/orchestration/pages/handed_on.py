@@ -66,6 +66,12 @@ class HandedOn:
         return None
 
     @property
+    def candidate(self) -> Mapping[str, Any] | None:
+        """What a training's judge said of the candidate beside the verdict: `primary`, `champion_version`."""
+        judged = self.get("judge", "judged")
+        return judged if isinstance(judged, Mapping) else None
+
+    @property
     def registry_run(self) -> str | None:
         """The registry's run that holds the candidate of a training."""
         candidate = self.get("fit")

@@ -86,7 +86,7 @@ def gate_of(handed_on: HandedOn) -> Gate | None:
             return Gate(verdict, _broken_first(rules), f"{scope['evidence']} of {name}")
     rules = results_of(verdict, scope.get("tables", []))
     whole = len(rules) >= verdict.checked
-    origin = "the verdict and its suites" if whole else "the verdict, which keeps what did not hold alone"
+    origin = "the verdict and its suites" if whole else "the verdict, which names only what did not hold"
     return Gate(verdict, _broken_first(rules), origin)
 
 

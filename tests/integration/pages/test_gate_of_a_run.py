@@ -124,4 +124,4 @@ def test_without_evidence_the_verdict_tells_as_much_as_its_suites_do(settings, t
     values[("gate", "scope")] = {"tables": [TABLE], "evidence": None}
     gate, found = shown(values)  # the suites of this repository know no such table
     assert found == [(UNIQUE, False, "fail", True), (PRICES, False, "warn", True)]
-    assert "did not hold alone" in gate.origin
+    assert "only what did not hold" in gate.origin
