@@ -36,7 +36,8 @@ class HeadraceUi(AirflowPlugin):
     fastapi_apps = [{"app": _Pages(), "url_prefix": PREFIX, "name": "Headrace"}]  # noqa: RUF012  # as above it
     external_views = [  # noqa: RUF012
         {"name": "dbt docs", "href": f"{PREFIX}/dbt", "destination": "nav", "url_route": "dbt_docs"},
-        {"name": "Report", "href": f"{PREFIX}/report", "destination": "nav", "url_route": "report"},
+        # Without a route it opens in a tab of its own, where its links lead on.
+        {"name": "Report", "href": f"{PREFIX}/report", "destination": "nav"},
         {
             "name": "Headrace",
             "href": f"{PREFIX}/runs/{{DAG_ID}}/{{RUN_ID}}",
