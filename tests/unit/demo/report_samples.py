@@ -136,7 +136,7 @@ PRODUCT = ProductLine(
         ),
     ),
     candidates=(FIRST, CHALLENGER),
-    predictions=(PredictionLine("2017-11-02T06:00:00", 1764, "1", COMMIT),),
+    predictions=(PredictionLine("2017-11-02T06:00:00", 1764, "1", "5c04ed" * 10),),
     monitoring=(WATCHED,),
 )
 UNTRAINED = replace(
