@@ -67,7 +67,7 @@ class Snapshot:
         read = _database_table(table)
         origin = f"database {self.name}, table {read.schema_name}.{read.relation or table.name}"
         schema = contracts.arrow_schema(table)
-        with _connected(self.dsn, self.name, self.exported) as cursor:
+        with connected(self.dsn, self.name, self.exported) as cursor:
             _check(cursor, table, read, origin)
             cursor.execute(_select(table, read))
             for batch in cursor.fetch_record_batch():
@@ -85,13 +85,13 @@ def snapshot(dsn: str, name: str) -> Iterator[Snapshot]:
     Raises:
         DatabaseError: The database cannot be reached.
     """
-    with _connected(dsn, name) as cursor:
+    with connected(dsn, name) as cursor:
         cursor.execute("SELECT pg_export_snapshot()")
         yield Snapshot(dsn, name, str(cursor.fetchone()[0]))
 
 
 @contextmanager
-def _connected(dsn: str, name: str, exported: str | None = None) -> Iterator[Any]:
+def connected(dsn: str, name: str, exported: str | None = None) -> Iterator[Any]:
     """A cursor in a read-only transaction at one instant; the caller's errors keep their type."""
     try:
         with dbapi.connect(dsn) as connection, connection.cursor() as cursor:
