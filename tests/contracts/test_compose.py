@@ -121,6 +121,22 @@ def test_our_variables_are_those_of_the_settings():
     assert set(ours) <= known
 
 
+def test_airflow_reads_plugins_and_values_as_in_the_embedded_stack():
+    embedded = (ROOT / "include" / "stack" / "airflow.py").read_text()
+    environment = SERVICES["airflow-scheduler"]["environment"]
+    classes = environment["AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES"]
+    assert f'"CORE__ALLOWED_DESERIALIZATION_CLASSES": "{classes}"' in embedded
+    assert (
+        environment["AIRFLOW__CORE__PLUGINS_FOLDER"] == f"{environment['AIRFLOW__CORE__DAGS_FOLDER']}/plugins"
+    )
+
+
+def test_releases_can_be_signed():
+    assert "SIGNING_KEY" in SECRETS
+    for name in ("airflow-scheduler", "airflow-triggerer"):
+        assert SERVICES[name]["environment"]["HEADRACE_SIGNING_KEY"].startswith("${SIGNING_KEY:?")
+
+
 def test_volumes_are_named_and_only_read_only_files_come_from_the_checkout():
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
     named = {mount.split(":")[0] for mount in mounts if not mount.startswith((".", "/"))}
