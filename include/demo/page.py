@@ -19,6 +19,7 @@ FILTERS = {
     "plain": words.plain,
     "first_upper": words.first_upper,
     "path": words.path,
+    "tight": words.tight,
     "measured": words.measured,
 }
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 MINUTE_S = 60.0
 HASH, HASH_DIGITS = re.compile(r"[0-9a-f]{16,64}"), 8
+UNIT = re.compile(r"(\d) (?=(?:s|min|B|kB|MB|GB)\b)")
 WRITTEN = {"roc_auc": "ROC AUC", "brier": "Brier score", "rmse": "RMSE", "mae": "MAE"}
 COUNTED = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -58,6 +59,11 @@ def plain(identifier: str) -> str:
 def first_upper(sentence: str) -> str:
     """The sentence with a capital at its beginning, and otherwise as it is."""
     return sentence[:1].upper() + sentence[1:]
+
+
+def tight(text: str) -> str:
+    """The text with units that stay on the line of their number."""
+    return UNIT.sub("\\1\N{NO-BREAK SPACE}", text)
 
 
 def path(table: str) -> str:
