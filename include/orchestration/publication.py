@@ -24,8 +24,7 @@ def attempt_of(run_id: str) -> str:
     A run publishes once. One that a person clears, or a backfill reprocesses, publishes what it finds then,
     so it has another name each time; a task that is merely tried again has the same.
     """
-    cleared = get_current_context()["dag_run"].clear_number
-    return f"{run_id}.{cleared}" if cleared else run_id
+    return _attempt(run_id, get_current_context()["dag_run"].clear_number or 0)
 
 
 def judge(draft: DraftRef, folders: Mapping[str, str], evidence: str | None) -> Judged:
@@ -89,6 +88,8 @@ def publish(
             stage(lake)
         commit_draft(lake, draft, message, metadata, judged.verdict)
         published = merge_draft(lake, draft)
+    if not published.changed:
+        published = _by_an_earlier_attempt(lake, draft) or published
     push("published", published)
     return published
 
@@ -105,6 +106,22 @@ def refuse(draft: DraftRef, judged: Judged) -> None:
     refused = keep_apart(Lake.connect(settings()), draft, judged.verdict)
     push("refused", refused)
     raise AirflowFailException(str(_refusal(refused)))
+
+
+def _by_an_earlier_attempt(lake: "Lake", draft: DraftRef) -> Published | None:
+    """What the same run published before it was cleared, if anything: it may have died before it said so."""
+    from include.lake import find_published
+
+    run = get_current_context()["dag_run"]
+    for number in reversed(range(run.clear_number or 0)):
+        found = find_published(lake, _attempt(run.run_id, number), draft.station)
+        if found is not None and found.changed:
+            return found
+    return None
+
+
+def _attempt(run_id: str, cleared: int) -> str:
+    return f"{run_id}.{cleared}" if cleared else run_id
 
 
 def push(key: str, value: object) -> None:
