@@ -19,9 +19,9 @@ from include.demo.preparation import Preparation, Start, timed
 from include.demo.progress import Progress
 from include.demo.report import Report, make_report, save_report, write_page
 from include.orchestration import journal
-from include.orchestration.moment import AS_OF
 from include.products import PRODUCTS
 from include.settings import Settings
+from include.spec.refs import AS_OF
 
 SOURCE = "retail"
 INGEST, BUILD = f"ingest_batch__{SOURCE}", f"build_features__{SOURCE}"

@@ -10,9 +10,10 @@ from typing import Any
 
 from airflow.sdk import Param, get_current_context
 
+from include.spec import refs
 from include.spec.errors import HeadraceError
 
-AS_OF = "as_of"
+AS_OF = refs.AS_OF
 AS_OF_PARAM = Param(
     None,
     type=["null", "string"],

@@ -9,6 +9,9 @@ from typing import Literal
 from include.spec.restored import Restored
 from include.spec.verdict import Verdict
 
+# The key under which a run is given its moment, and hands it on to those that it sets off; ISO 8601.
+AS_OF = "as_of"
+
 
 @dataclass(frozen=True)
 class CommitRef:
