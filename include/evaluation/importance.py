@@ -6,8 +6,9 @@ Shapes: N rows, F inputs.
 Source: Breiman, Random Forests (2001), section 10; Fisher, Rudin & Dominici (JMLR 2019) for any model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from include.spec.product import Metric
 
 ROWS = 1500
 REPEATS = 3
+BATCH_TABLES = 20
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,33 @@ def permutation_importance(
         sample = np.sort(random.choice(rows.num_rows, ROWS, replace=False))
         rows, truth = rows.take(pa.array(sample)), truth[sample]
     inputs = rows.select(list(columns)).combine_chunks()
-    orders = [random.permutation(rows.num_rows) for _ in range(REPEATS)]
-    even = np.ones_like(truth)
+    orders = [pa.array(random.permutation(rows.num_rows)) for _ in range(REPEATS)]
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    whole = METRIC[metric](truth, predict(inputs), even)
+    scores = _predictions(predict, chain([inputs], _shuffled(inputs, orders)))
+    whole, *values = (METRIC[metric](truth, one, np.ones_like(truth)) for one in scores)
     found = []
     for place, name in enumerate(inputs.column_names):
-        losses = []
-        for order in orders:
-            shuffled = inputs.set_column(
-                place, inputs.field(place), inputs.column(place).take(pa.array(order))
-            )
-            losses.append(sign * (whole - METRIC[metric](truth, predict(shuffled), even)))
+        losses = [sign * (whole - value) for value in values[place * REPEATS : (place + 1) * REPEATS]]
         found.append(Importance(name, float(np.mean(losses)), min(losses), max(losses)))
     return tuple(sorted(found, key=lambda one: (-one.loss, one.column)))
+
+
+def _shuffled(inputs: pa.Table, orders: Sequence[pa.Array]) -> Iterator[pa.Table]:
+    """The inputs with one column in another order: for each column, each of the orders."""
+    for place in range(inputs.num_columns):
+        for order in orders:
+            yield inputs.set_column(place, inputs.field(place), inputs.column(place).take(order))
+
+
+def _predictions(predict: Callable[[pa.Table], Floats], tables: Iterable[pa.Table]) -> Iterator[Floats]:
+    """Scores of each table, asked for in batches: a call costs a tree model more than its rows do."""
+    for batch in _batched(tables, BATCH_TABLES):
+        scores = predict(pa.concat_tables(batch))
+        yield from np.split(scores, len(batch))
+
+
+def _batched(tables: Iterable[pa.Table], size: int) -> Iterator[list[pa.Table]]:
+    """The tables in lists of `size`, the last one maybe shorter."""
+    rest = iter(tables)
+    while batch := list(islice(rest, size)):
+        yield batch
