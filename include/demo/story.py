@@ -35,6 +35,8 @@ def lede(report: Report) -> str:
         steps.append(f"{words.count(candidates, 'candidate')} trained and judged")
     if predicted:
         steps.append(f"{predicted:,} predictions made")
+    if len(report.runs) < 2:
+        return f"{words.listed(steps)}."
     runs = words.count(len(report.runs), "run")
     return f"{words.listed(steps)}, by {runs} of Airflow's DAGs that set each other off."
 
