@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -253,6 +254,22 @@ def test_processes_read_nothing_wrong_while_another_trims_all_away(tmp_path):
         assert wrong == [0, 0]
         assert trimmed.result() > 0
     assert Cache(tmp_path, 450).trim(0).kept_bytes == 0
+
+
+def test_trimming_that_is_killed_leaves_a_cache_that_works(tmp_path):
+    reader = Reader(Cache(tmp_path, 1000))
+    process = FORKSERVER.Process(target=_trim_until, args=(tmp_path, tmp_path / "never"))
+    process.start()
+    while process.is_alive():
+        for name in "abcdefgh":
+            assert reader.read(stat_of(name)) == content_of(name, 100)
+        if reader.fetched > 8:  # it evicts by now
+            process.kill()
+            process.join()
+    assert process.exitcode == -signal.SIGKILL
+    for name in "abcdefgh":
+        reader.read(stat_of(name))
+    assert Cache(tmp_path, 1000).trim(0) == Trimmed(8, 800, 0)
 
 
 def _read_around(folder: Path, order: str, rounds: int) -> int:
