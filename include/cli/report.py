@@ -15,8 +15,8 @@ from rich.text import Text
 from include.settings import home_folder
 
 if TYPE_CHECKING:
-    from include.demo.product_lines import ProductLine
-    from include.demo.report import Report
+    from include.demo.report.product_lines import ProductLine
+    from include.demo.report.report import Report
 
 Home = Annotated[Path | None, typer.Option("--home", help="The state folder; HEADRACE_HOME where not given.")]
 SHOWN_COMMITS = 20
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def report(home: Home = None) -> None:
     """Print the report of the last demo again, and say where its page is."""
-    from include.demo.report import load_report
+    from include.demo.report.report import load_report
 
     folder = (home or home_folder()).absolute()
     show(load_report(folder), folder)
@@ -43,8 +43,8 @@ def show(made: "Report", home: Path) -> None:
         made: What to tell.
         home: The state folder, which holds the page.
     """
-    from include.demo import story
-    from include.demo.report import page_path
+    from include.demo.report import story
+    from include.demo.report.report import page_path
 
     console = Console(highlight=False)
     console.print()
@@ -79,7 +79,7 @@ def _grid(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def _stages(made: "Report") -> Table:
-    from include.demo import words
+    from include.demo.report import words
 
     grid = _grid("Stages", "stage", "took", "outcome", right=("took",))
     for stage in made.stages:
@@ -89,7 +89,7 @@ def _stages(made: "Report") -> Table:
 
 def _print_runs(console: Console, made: "Report") -> None:
     """For each run its name, state and time, what came of it, and its address in one piece."""
-    from include.demo import story, words
+    from include.demo.report import story, words
 
     console.print(Text("Runs", style="bold"))
     for run in made.runs:
@@ -101,7 +101,7 @@ def _print_runs(console: Console, made: "Report") -> None:
 
 
 def _product(product: "ProductLine") -> Group:
-    from include.demo import story, words
+    from include.demo.report import story, words
 
     head = Text(f"\n{words.name(product.name)}", style="bold")
     head.append(f"  {story.standing(product)}", style="green" if product.champion else "yellow")
@@ -115,7 +115,7 @@ def _product(product: "ProductLine") -> Group:
 
 def _judged(product: "ProductLine") -> Iterator[tuple[str, str]]:
     """What the gate said of the candidate to look at, and of those that met a champion."""
-    from include.demo import story
+    from include.demo.report import story
 
     shown, champion = product.shown, product.champion
     if shown is not None:
@@ -134,7 +134,7 @@ def _judged(product: "ProductLine") -> Iterator[tuple[str, str]]:
 
 def _served(product: "ProductLine") -> Iterator[tuple[str, str]]:
     """What was predicted, and what monitoring found."""
-    from include.demo import story, words
+    from include.demo.report import story, words
 
     for batch in product.predictions:
         yield "predicted", f"{batch.rows:,} as of {words.moment(batch.as_of)} by version {batch.version}"
@@ -144,7 +144,7 @@ def _served(product: "ProductLine") -> Iterator[tuple[str, str]]:
 
 
 def _tables(made: "Report") -> Table:
-    from include.demo import words
+    from include.demo.report import words
 
     numbers = ("rows", "size", "rules", "warn")
     grid = _grid("\nTables on main", "table", *numbers, right=numbers)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from include.demo.airflow_api import ENDED, AirflowApi, AirflowError, DagRun, TaskState
 from include.demo.chain import Chain, Link
 from include.demo.complete_journey import WHOLE, Slice
-from include.demo.lines import RunLine, Stage, TaskLine
 from include.demo.preparation import Preparation, Start, timed
 from include.demo.progress import Progress
-from include.demo.report import Report, make_report, save_report, write_page
+from include.demo.report.lines import RunLine, Stage, TaskLine
+from include.demo.report.report import Report, make_report, save_report, write_page
 from include.orchestration import journal
 from include.products import PRODUCTS
 from include.settings import Settings

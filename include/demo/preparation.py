@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from include.demo import landing, operational
 from include.demo.complete_journey import Slice
-from include.demo.lines import Stage
 from include.demo.progress import Progress
+from include.demo.report.lines import Stage
 from include.lake import Lake
 from include.settings import Settings
 

@@ -12,7 +12,7 @@ import pytest
 
 from include.demo.airflow_api import ENDED, AirflowApi
 from include.demo.flow import INGEST as DAG
-from include.demo.report import Report, load_report, page_path
+from include.demo.report.report import Report, load_report, page_path
 from include.lake import Lake, find_published, read_watermark
 from include.lake.history import log
 from include.lake.retention import refused

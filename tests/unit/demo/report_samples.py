@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from include.demo.lines import AuditLine, CommitLine, RunLine, Stage, TableLine, TaskLine, Work
-from include.demo.product_lines import (
+from include.demo.report.lines import AuditLine, CommitLine, RunLine, Stage, TableLine, TaskLine, Work
+from include.demo.report.product_lines import (
     CandidateLine,
     ComparisonLine,
     CurvesLine,
@@ -17,8 +17,8 @@ from include.demo.product_lines import (
     SliceLine,
     VersionLine,
 )
-from include.demo.report import Report
-from include.demo.timing import timing
+from include.demo.report.report import Report
+from include.demo.report.timing import timing
 from include.spec.verdict import Finding
 
 AIRFLOW = "http://127.0.0.1:8080"

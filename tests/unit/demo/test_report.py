@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from include.cli.main import app
-from include.demo import report as report_module
 from include.demo.airflow_api import _plain
-from include.demo.report import NoReportError, load_report, save_report, write_page
+from include.demo.report import report as report_module
+from include.demo.report.report import NoReportError, load_report, save_report, write_page
 from include.settings import Settings
 from tests.unit.demo.report_samples import COMMIT, FIRST_LIGHT, WHOLE
 
@@ -85,7 +85,7 @@ def stores(monkeypatch):
     monkeypatch.setattr("include.lake.Lake.connect", lambda settings: None)
     monkeypatch.setattr(report_module, "history", lambda lake: [])
     monkeypatch.setattr(report_module, "table_lines", lambda lake, warned: ())
-    monkeypatch.setattr("include.demo.model_report.product_lines", lambda settings, lake, entries: ())
+    monkeypatch.setattr("include.demo.report.from_registry.product_lines", lambda settings, lake, entries: ())
 
 
 def made(home, *, already: bool, runs=WHOLE.runs, seconds: float = 9.0):

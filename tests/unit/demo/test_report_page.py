@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from include.demo.page import render
-from include.demo.plots import nice, ticks
+from include.demo.report.page import render
+from include.demo.report.plots import nice, ticks
 from include.spec.verdict import Finding
 from tests.unit.demo.report_samples import COMMIT, FIRST_LIGHT, PRODUCT, UNTRAINED, WHOLE
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.demo import story
-from include.demo.lake_report import commit_lines, warnings
-from include.demo.model_report import _candidate, _monitoring, _predictions
-from include.demo.product_lines import evaluation_line
+from include.demo.report import story
+from include.demo.report.from_lake import commit_lines, warnings
+from include.demo.report.from_registry import _candidate, _monitoring, _predictions
+from include.demo.report.product_lines import evaluation_line
 from include.evaluation.bootstrap import compare
 from include.evaluation.evaluate import evaluate
 from include.evaluation.gate import judge_candidate

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.demo.lines import RunLine, TaskLine, Work
-from include.demo.timing import own_work, timing, union_seconds
+from include.demo.report.lines import RunLine, TaskLine, Work
+from include.demo.report.timing import own_work, timing, union_seconds
 
 MOMENTS = st.integers(0, 60)
 INTERVALS = st.lists(st.tuples(MOMENTS, MOMENTS).map(lambda pair: (min(pair), max(pair))), max_size=12)

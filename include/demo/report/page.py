@@ -5,9 +5,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from include.demo import page_charts, page_timeline, story, words
-from include.demo.lines import CommitLine, RunLine, TableLine
-from include.demo.report import Report
+from include.demo.report import charts, story, timeline, words
+from include.demo.report.lines import CommitLine, RunLine, TableLine
+from include.demo.report.report import Report
 
 FOLDER = Path(__file__).parent
 FILTERS = {
@@ -45,8 +45,8 @@ def render(report: Report) -> str:
         acts=_acts(report),
         made_in=_made_in(report),
         commits={commit.commit for commit in report.commits},
-        charts=page_charts,
-        timeline=page_timeline.timeline(report.runs),
+        charts=charts,
+        timeline=timeline.timeline(report.runs),
         tables=_tables(report),
     )
 

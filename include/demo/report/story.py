@@ -1,9 +1,15 @@
 """What happened, in sentences: the same on the page and in the terminal."""
 
-from include.demo import words
-from include.demo.lines import CommitLine, RunLine
-from include.demo.product_lines import CandidateLine, ComparisonLine, MetricLine, MonitoringLine, ProductLine
-from include.demo.report import Report
+from include.demo.report import words
+from include.demo.report.lines import CommitLine, RunLine
+from include.demo.report.product_lines import (
+    CandidateLine,
+    ComparisonLine,
+    MetricLine,
+    MonitoringLine,
+    ProductLine,
+)
+from include.demo.report.report import Report
 
 RELEASE = "release"
 

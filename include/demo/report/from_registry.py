@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from include.demo.product_lines import (
+from include.demo.report.product_lines import (
     CandidateLine,
     ComparisonLine,
     DriftLine,

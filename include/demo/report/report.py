@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from include.demo.document import restored
-from include.demo.lake_report import commit_lines, history, table_lines, warnings
-from include.demo.lines import AuditLine, CommitLine, RunLine, Stage, TableLine, TaskLine, Work
-from include.demo.product_lines import ProductLine
-from include.demo.timing import timing
+from include.demo.report.document import restored
+from include.demo.report.from_lake import commit_lines, history, table_lines, warnings
+from include.demo.report.lines import AuditLine, CommitLine, RunLine, Stage, TableLine, TaskLine, Work
+from include.demo.report.product_lines import ProductLine
+from include.demo.report.timing import timing
 from include.lake import Lake
 from include.settings import Settings
 from include.spec.errors import HeadraceError
@@ -85,7 +85,7 @@ def make_report(
         already: Whether it found all done.
         audit: Rows of the auditor: id, what must hold, how many were checked, how many broke it.
     """
-    from include.demo.model_report import product_lines
+    from include.demo.report.from_registry import product_lines
 
     lake = Lake.connect(settings)
     entries = history(lake)
@@ -144,7 +144,7 @@ def load_report(home: Path) -> Report:
 
 def write_page(settings: Settings, report: Report) -> Path:
     """Keep the report as a page for a browser, and return its path; replaced at once."""
-    from include.demo.page import render
+    from include.demo.report.page import render
 
     path = page_path(settings.home)
     _replace(path, render(report))

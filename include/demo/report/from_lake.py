@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from include.demo.lines import CommitLine, TableLine
+from include.demo.report.lines import CommitLine, TableLine
 from include.lake import Lake
 from include.lake.history import LogEntry, log
 from include.lake.tables import list_tables

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from include.demo import words
-from include.demo.plots import Series, line_plot, nice, share_plot
-from include.demo.product_lines import DriftLine, EvaluationLine, ImportanceLine, MonitoringLine
+from include.demo.report import words
+from include.demo.report.plots import Series, line_plot, nice, share_plot
+from include.demo.report.product_lines import DriftLine, EvaluationLine, ImportanceLine, MonitoringLine
 
 SHOWN_INPUTS = 14
 LEAST_PSI = 0.01

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from include.demo.lines import RunLine, TaskLine, Timing
+from include.demo.report.lines import RunLine, TaskLine, Timing
 
 RAN = ("success", "failed")
 

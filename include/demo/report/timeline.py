@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from include.demo import words
-from include.demo.lines import RunLine, TaskLine
-from include.demo.timing import own_work
+from include.demo.report import words
+from include.demo.report.lines import RunLine, TaskLine
+from include.demo.report.timing import own_work
 
 MARKS = (0, 25, 50, 75, 100)
 
