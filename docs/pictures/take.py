@@ -223,6 +223,8 @@ def pictures(airflow: Airflow) -> tuple[Picture, ...]:
     """What is there to be taken of this stack."""
     train, build = f"train__{PRODUCT}", f"build_features__{SOURCE}"
     trained, built = airflow.newest_run(train, "release"), airflow.newest_run(build, "build")
+    ingest = f"ingest_batch__{SOURCE}"
+    judged = airflow.newest_run(ingest, "gate")
     assets = airflow.get("/api/v2/assets", name_pattern=f"features/{SOURCE}")["assets"]
     run = f"/dags/{train}/runs/{quote(trained, safe='')}"
     about_build = f"/headrace/runs/{build}/{quote(built, safe='')}"
@@ -235,7 +237,7 @@ def pictures(airflow: Airflow) -> tuple[Picture, ...]:
             "links", f"/dags/{build}/runs/{quote(built, safe='')}/tasks/build/details", "models and tests", {}
         ),
         Picture("models", f"{about_build}/models", "Models and tests", {}),
-        Picture("gate", f"{about_build}/gate", "Gate results", {}),
+        Picture("gate", f"/headrace/runs/{ingest}/{quote(judged, safe='')}/gate", "Gate results", {}),
         Picture("dbt-docs", "/headrace/dbt#!/model/model.headrace.feat_household__baskets", "Details", {}),
     ]
     if airflow.has("/headrace/report"):

@@ -24,7 +24,7 @@ class Gate:
 
     Args:
         verdict: The decision.
-        rules: Rule by rule, those that did not hold first.
+        rules: Rule by rule; tables and rules of which something did not hold come first.
         origin: Where the results were read.
     """
 
@@ -161,7 +161,16 @@ def _judged_ref(handed_on: HandedOn) -> CommitRef | DraftRef | None:
 
 
 def _broken_first(rules: "tuple[RuleResult, ...]") -> "tuple[RuleResult, ...]":
-    return tuple(sorted(rules, key=lambda rule: (rule.table, rule.held, rule.severity)))
+    worst: dict[str, int] = {}
+    for rule in rules:
+        worst[rule.table] = min(worst.get(rule.table, 2), _rank(rule))
+    return tuple(sorted(rules, key=lambda rule: (worst[rule.table], rule.table, _rank(rule))))
+
+
+def _rank(rule: "RuleResult") -> int:
+    if rule.held:
+        return 2
+    return 0 if rule.severity == "fail" else 1
 
 
 def _lake() -> "Lake":
