@@ -24,7 +24,7 @@ def _append_many(writer: int, count: int) -> None:
 
 
 def test_what_was_appended_is_read_back_in_order(home):
-    entries = [{"task": "fit", "seconds": 1.5}, {"task": "naïve\nname"}]
+    entries: list[dict[str, object]] = [{"task": "fit", "seconds": 1.5}, {"task": "naïve\nname"}]
     for entry in entries:
         journal.append(NAME, entry)
     assert list(journal.entries(home, NAME)) == entries
