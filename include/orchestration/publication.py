@@ -82,12 +82,12 @@ def publish(
     from include.lake import Lake, commit_draft, find_published, merge_draft
 
     lake = Lake.connect(settings())
-    published = find_published(lake, draft.run_id, draft.station)
-    if published is None:
+    if find_published(lake, draft.run_id, draft.station) is None:
         if stage is not None:
             stage(lake)
         commit_draft(lake, draft, message, metadata, judged.verdict)
-        published = merge_draft(lake, draft)
+    # Also where it is published already: a try that died after its merge has left the branch.
+    published = merge_draft(lake, draft)
     if not published.changed:
         published = _by_an_earlier_attempt(lake, draft) or published
     push("published", published)

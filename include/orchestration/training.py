@@ -69,7 +69,7 @@ class Training:
             prefix = f"training_sets/{self.product.name}/{pinned.id}"
             published = publish(
                 lake,
-                run_id,
+                publication.attempt_of(run_id),
                 self.flow,
                 write=lambda draft: upload(lake, draft, pinned.folder, prefix),
                 audit=lambda _: audit_training_set(pinned, prefix),
@@ -112,7 +112,7 @@ class Training:
                 raise AirflowFailException(str(error)) from error
             return registry.log_candidate(
                 self.product.name,
-                f"{self.flow}/{run_id}",
+                f"{self.flow}/{publication.attempt_of(run_id)}",
                 candidate.folder,
                 candidate.digest,
                 params={**candidate.training["config"], "rounds_kept": candidate.training["rounds"]},
@@ -182,7 +182,7 @@ class Training:
         from include.orchestration.lineage import release_candidate
 
         assert run_id is not None, "Airflow gives it"
-        model = release_candidate(self.product, judged, f"{self.flow}/{run_id}")
+        model = release_candidate(self.product, judged, f"{self.flow}/{publication.attempt_of(run_id)}")
         pass_on(assets.champion(self.product.name), parse_moment(judged.training_set.as_of))
         return model
 
