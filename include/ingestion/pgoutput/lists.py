@@ -39,7 +39,7 @@ def split_lists(texts: pa.Array) -> Split:
         texts: String array, null for NULL.
     """
     simple = pc.match_substring_regex(texts, _SIMPLE)
-    if pc.all(simple).as_py():
+    if pc.all(simple, min_count=0).as_py():
         return _split_simple(texts)
     special = np.zeros(len(texts), np.bool_)
     offsets = np.zeros(len(texts) + 1, np.int32)

@@ -1,7 +1,7 @@
 """How a column of a PostgreSQL type is read into Arrow.
 
 Every type has a text form, so that every type can be kept; what has an Arrow type that all engines of the
-lake read alike gets it. The whole table is in docs/guide/change-data-capture.md.
+lake read alike gets it. See docs/adr/0010-one-schema-of-a-change.md.
 """
 
 from collections.abc import Callable, Collection, Mapping

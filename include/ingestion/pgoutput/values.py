@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from include.ingestion.pgoutput.lists import split_lists
 from include.ingestion.pgoutput.types import Reading
 
-_NOT_HEX = 255
-_HEX = np.full(256, _NOT_HEX, np.uint8)
+_BYTEA = r"^\\x([0-9a-f][0-9a-f])*$"
+_NO_OFFSETS, _NO_BYTES = np.zeros(1, np.int32), np.zeros(0, np.uint8)
+_HEX = np.zeros(256, np.uint8)
 _HEX[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
 
 # What Arrow reads; the forms are those of DateStyle ISO and TimeZone UTC, which the connector sets.
@@ -79,6 +80,11 @@ def _plain(array: pa.Array) -> Values:
     return Values(array, np.zeros(0, np.intp), pa.array([], pa.string()))
 
 
+def _all(mask: pa.Array) -> bool:
+    """Whether all are true, nulls apart; so it is of none."""
+    return bool(pc.all(mask, min_count=0).as_py())
+
+
 def _text(texts: pa.Array, _reading: Reading) -> Values:
     return _plain(texts.cast(pa.string()))
 
@@ -89,28 +95,31 @@ def _number(texts: pa.Array, reading: Reading) -> Values:
 
 def _bool(texts: pa.Array, _reading: Reading) -> Values:
     true = pc.equal(texts, pa.scalar(b"t", pa.binary()))
-    if not pc.all(pc.or_(true, pc.equal(texts, pa.scalar(b"f", pa.binary())))).as_py():
+    if not _all(pc.or_(true, pc.equal(texts, pa.scalar(b"f", pa.binary())))):
         raise BadText("neither t nor f")
     return _plain(true)
 
 
 def _bytea(texts: pa.Array, _reading: Reading) -> Values:
     r"""Hexadecimal digits behind `\x`."""
-    lengths = pc.fill_null(pc.binary_length(texts), 2).to_numpy(zero_copy_only=False)
-    digits = pc.binary_slice(texts, 2)
-    prefixes = pc.all(pc.starts_with(texts.cast(pa.string()), "\\x")).as_py()
-    if not prefixes or (lengths % 2).any():
+    strings = texts.cast(pa.string())
+    if not _all(pc.match_substring_regex(strings, _BYTEA)):
         raise BadText("a bytea that is not in hexadecimal form; bytea_output must be hex")
+    content = texts.take(pc.indices_nonzero(pc.is_valid(texts)))
+    starts = (
+        np.frombuffer(content.buffers()[1], np.int32)[: len(content) + 1] if len(content) else _NO_OFFSETS
+    )
+    flat = np.frombuffer(content.buffers()[2], np.uint8)[: starts[-1]] if len(content) else _NO_BYTES
+    digit = np.ones(len(flat), np.bool_)
+    digit[starts[:-1]] = digit[starts[:-1] + 1] = False
+    nibbles = _HEX[flat[digit]]
+    lengths = np.zeros(len(texts), np.int32)
+    valid = pc.is_valid(texts).to_numpy(zero_copy_only=False)
+    lengths[valid] = (np.diff(starts) - 2) // 2
     offsets = np.zeros(len(texts) + 1, np.int32)
-    np.cumsum((lengths - 2) // 2, out=offsets[1:])
-    flat = np.frombuffer(digits.buffers()[2] or b"", np.uint8)
-    begin = int(np.frombuffer(digits.buffers()[1], np.int32)[digits.offset]) if len(digits) else 0
-    nibbles = _HEX[flat[begin : begin + 2 * int(offsets[-1])]]
-    if (nibbles == _NOT_HEX).any():
-        raise BadText("a bytea that is not in hexadecimal form")
-    content = nibbles[0::2] << 4 | nibbles[1::2]
-    valid = pa.array(np.ones(len(texts), np.bool_)) if texts.null_count == 0 else pc.is_valid(texts)
-    buffers = [valid.buffers()[1], pa.py_buffer(offsets), pa.py_buffer(content)]
+    np.cumsum(lengths, out=offsets[1:])
+    validity = pa.array(valid).buffers()[1] if len(texts) else None
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(nibbles[0::2] << 4 | nibbles[1::2])]
     return _plain(pa.Array.from_buffers(pa.binary(), len(texts), buffers))
 
 
