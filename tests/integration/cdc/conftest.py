@@ -78,7 +78,8 @@ def source(postgres: PostgresAccess) -> Iterator[Source]:
         )
         feed = Feed(postgres.dsn(role, name), name, 'changes of "all"', f"slot_{name}")
         try:
-            with psycopg.connect(feed.dsn, autocommit=True) as connection:
+            # A prepared statement would not outlive the ALTER TABLEs of the tests.
+            with psycopg.connect(feed.dsn, autocommit=True, prepare_threshold=None) as connection:
                 yield Source(feed, postgres.dsn(database=name), connection)
             drop_slot(replace(feed))
         finally:
