@@ -20,8 +20,10 @@ from include.demo import landing, operational
 from include.demo.airflow_api import _plain
 from include.demo.complete_journey import Slice
 from include.lake import Lake, publish, upload
+from include.products import PRODUCTS
 from include.registry.store import Registry
 from include.settings import Settings
+from include.sources.retail import SOURCE
 from include.spec.refs import Published
 from include.spec.verdict import Verdict
 from include.stack import airflow
@@ -33,6 +35,8 @@ from include.stack.seaweedfs import S3Access
 PART = Slice(households=600, weeks=1)
 PLANTED = Verdict(True, "planted", 1)
 SHOP = "dag_runs"
+AS_OF = "2017-11-01T12:00:00"
+COUPON, LAPSE = PRODUCTS
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,13 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def outcomes(world: World) -> tuple[int, dict[str, Any]]:
+    """Exit code of `headrace audit`, and what it says of each invariant."""
+    done = world.headrace("audit", "--json")
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode, {one["invariant"]: one for one in json.loads(done.stdout)}
+
+
 @contextmanager
 def driving(environment: Mapping[str, str], log: Path) -> Iterator[Driver]:
     """The process that runs DAGs, for as long as the block lasts."""
@@ -236,3 +247,23 @@ def refused_branches(world: World) -> Callable[[], set[str]]:
         return {one["branch"] for one in json.loads(done.stdout)}
 
     return listed
+
+
+@pytest.fixture(scope="session")
+def ingested(world: World) -> Run:
+    return world.run(f"ingest_batch__{SOURCE.name}")
+
+
+@pytest.fixture(scope="session")
+def built(world: World, ingested: Run) -> Run:
+    return world.run(f"build_features__{SOURCE.name}")
+
+
+@pytest.fixture(scope="session")
+def trained(world: World, built: Run) -> Run:
+    return world.run(f"train__{LAPSE.name}", as_of=AS_OF)
+
+
+@pytest.fixture(scope="session")
+def scored(world: World, trained: Run) -> Run:
+    return world.run(f"score__{LAPSE.name}", as_of=AS_OF)
