@@ -15,6 +15,8 @@ from pathlib import Path
 from include.spec.refs import Freed
 
 SCRATCH = "scratch"
+# Folders that Python names itself; anything else there belongs to a server that is running.
+TEMPORARY = "airflow/tmp/tmp*/"
 DBT = "tmp/dbt"
 NAMED = 20
 
@@ -49,6 +51,7 @@ def _candidates(home: Path) -> Iterator[Path]:
     from include.features.project import manifest_hash
 
     yield from (home / SCRATCH).glob("*")
+    yield from home.glob(TEMPORARY)
     yield from (home / DBT).glob("build-*")
     # What a run parsed and died before it could give it its name; other versions of the project.
     yield from (home / DBT).glob("*/*.msgpack.*")

@@ -155,6 +155,7 @@ def _prepare(
     folder: Path, database: PostgresAccess, credentials: Credentials, environment: Mapping[str, str]
 ) -> None:
     make_folder(folder)
+    make_folder(_temporary(folder))
     write_private(_password_file(folder), json.dumps({AIRFLOW_USER: credentials.airflow_password}))
     _migrate(folder, database, environment)
 
@@ -199,6 +200,10 @@ def _revision(database: PostgresAccess) -> str:
 
 def _password_file(folder: Path) -> Path:
     return folder / "simple_auth_manager_passwords.json"
+
+
+def _temporary(folder: Path) -> Path:
+    return folder / "tmp"
 
 
 def _environment(
@@ -246,6 +251,8 @@ def _environment(
     }
     return {
         "AIRFLOW_HOME": str(folder),
+        # What a killed task leaves is found here by `maintain_lake`; in the system's folder nobody looks.
+        "TMPDIR": str(_temporary(folder)),
         # Without it every task and parser would write its title over the mark by which we find it.
         "SPT_NOENV": "1",
         "MALLOC_ARENA_MAX": "2",

@@ -15,6 +15,7 @@ LEFT = [
     "scratch/transactions-2",
     "tmp/dbt/0123456789abcdef",
     "tmp/dbt/build-3",
+    "airflow/tmp/tmpx1y2z3",
 ]
 
 
@@ -22,7 +23,15 @@ LEFT = [
 def home(tmp_path):
     """A state folder with leftovers of each kind, and with what is no leftover whatever its age."""
     in_use = f"tmp/dbt/{manifest_hash()[:16]}"
-    for name in (*LEFT, in_use, "cache/objects", "dbt_docs", "airflow/logs", "postgres"):
+    for name in (
+        *LEFT,
+        in_use,
+        "cache/objects",
+        "dbt_docs",
+        "airflow/logs",
+        "airflow/tmp/pymp-1",
+        "postgres",
+    ):
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep" / "file").write_bytes(b"x" * 10)
     for name in (LEFT[2], in_use):
@@ -47,7 +56,7 @@ def test_old_leftovers_go_and_nothing_else(home):
     assert files(home) == before
     assert set(told.names) == {*LEFT, half}
     gone = clear(home)
-    assert (gone.count, gone.names, gone.dry_run) == (5, told.names, False)
+    assert (gone.count, gone.names, gone.dry_run) == (len(LEFT) + 1, told.names, False)
     assert gone.size_bytes == told.size_bytes >= 4 * 10 + len(b"parsed") + len(b"half")
     assert before - files(home) == {name for name in before if name.startswith((*LEFT, half))}
     assert clear(home).count == 0
