@@ -7,6 +7,7 @@ from include.cli.consistency import Checks, distinct, listed, source_file
 from include.cli.inventory import Declarations, SuiteFile
 from include.spec.feature import EVENT_TIMESTAMP
 from include.spec.product import ModelProduct
+from include.spec.reads import settings_named
 
 ORDERED_LIST = "expect_table_columns_to_match_ordered_list"
 _STAGING = "dbt_project/models/staging"
@@ -18,12 +19,11 @@ def check_sources(checks: Checks, declared: Declarations) -> None:
     distinct(checks, named, "name", "source")
     for source in declared.sources:
         for table in source.tables:
-            field, setting = (
-                ("dsn", table.read.dsn) if table.read.kind == "database" else ("bucket", table.read.bucket)
-            )
-            where = f"tables.{table.name}.read.{field}"
-            fit = [name for name in declared.settings if name.endswith(f"_{field}")]
-            checks.known(setting, fit, source_file(source.name), where, "setting")
+            for field, setting in settings_named(table.read).items():
+                where = f"tables.{table.name}.read.{field}"
+                ending = f"_{field}" if "." not in field else ""
+                fit = [name for name in declared.settings if name.endswith(ending)]
+                checks.known(setting, fit, source_file(source.name), where, "setting")
 
 
 def check_project(checks: Checks, declared: Declarations) -> None:

@@ -18,7 +18,7 @@ from include.demo.complete_journey import Slice
 from include.ingestion.contracts import arrow_schema
 from include.settings import Settings
 from include.sources.retail import PROMOTIONS
-from include.spec.source import Files
+from include.spec.reads import Files
 
 # Week files compress 15 times at level 1; more would cost seconds and save little.
 GZIP_LEVEL = 1

@@ -14,7 +14,8 @@ from include.demo import complete_journey
 from include.demo.complete_journey import Slice
 from include.ingestion.contracts import arrow_schema
 from include.sources.retail import SOURCE
-from include.spec.source import DatabaseTable, Table
+from include.spec.reads import DatabaseTable
+from include.spec.source import Table
 
 _SCHEMA, _CONSTRAINTS = (Path(__file__).parent / "retail.sql").read_text().split("-- rows\n")
 # The order in which rows go in: a referred table before those that refer to it.

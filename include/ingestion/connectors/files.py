@@ -18,7 +18,8 @@ from pyarrow.fs import S3FileSystem
 from include.ingestion import contracts
 from include.settings import Settings
 from include.spec.errors import HeadraceError
-from include.spec.source import Files, Table
+from include.spec.reads import Files
+from include.spec.source import Table
 
 BLOCK_SIZE_BYTES = 8 * 2**20
 BATCH_ROWS = 131_072

@@ -16,7 +16,8 @@ from psycopg import sql
 
 from include.ingestion import contracts
 from include.spec.errors import HeadraceError
-from include.spec.source import Column, DatabaseTable, Table
+from include.spec.reads import DatabaseTable
+from include.spec.source import Column, Table
 
 BATCH_SIZE_BYTES = 16 * 2**20
 _STRINGS = ("text", "character varying", "character")

@@ -8,7 +8,8 @@ import pytest
 
 from include.ingestion import contracts
 from include.ingestion.contracts import ContractError
-from include.spec.source import Column, DatabaseTable, Table
+from include.spec.reads import DatabaseTable
+from include.spec.source import Column, Table
 
 TABLE = Table(
     name="orders",

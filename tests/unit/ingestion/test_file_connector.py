@@ -10,7 +10,8 @@ import pytest
 from include.ingestion.connectors.files import FileStore
 from include.ingestion.contracts import ContractError
 from include.settings import Settings
-from include.spec.source import Column, Files, Table
+from include.spec.reads import Files
+from include.spec.source import Column, Table
 
 HEADER = "id,name,price,week\n"
 GOOD = HEADER + '1,apple,0.50,1\n2,"pear, ripe",1.25,1\n3,,0.00,2\n'

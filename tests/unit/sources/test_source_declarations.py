@@ -4,7 +4,8 @@ import pytest
 
 from include.sources import SOURCES
 from include.spec.declaration import DeclarationError
-from include.spec.source import Column, DatabaseTable, Files, Source, Table, UnknownTableError
+from include.spec.reads import DatabaseTable, Files
+from include.spec.source import Column, Source, Table, UnknownTableError
 
 SHOP = DatabaseTable(dsn="shop_dsn")
 
