@@ -1,9 +1,11 @@
 """Real servers for the tests: each is started once per session, on free ports, in a folder of its own."""
 
+import dataclasses
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,9 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.PostgresAccess]:
-    """PostgreSQL with the databases airflow, mlflow and retail; `.dsn(role, database)` gives an address."""
-    roles = (pg.SUPERUSER, "airflow", "mlflow", "retail")
-    access = pg.PostgresAccess(free_ports(1)[0], {role: password() for role in roles})
+    """PostgreSQL with a database for each role; `.dsn(role, database)` gives an address."""
+    access = pg.PostgresAccess(free_ports(1)[0], {role: password() for role in pg.ROLES})
     with running(pg.server(tmp_path_factory.mktemp("postgres"), access)):
         yield access
 
@@ -84,6 +85,16 @@ def mlflow(
     folder = tmp_path_factory.mktemp("mlflow")
     described = tracking.server(folder, free_ports(1)[0], postgres, seaweedfs, MLFLOW_BUCKET, password(64))
     with running(described) as server:
+        yield server.url
+
+
+@contextmanager
+def own_registry(folder: Path, postgres: pg.PostgresAccess, seaweedfs: weed.S3Access) -> Iterator[str]:
+    """An MLflow that no other test registers in, on SQLite in the folder: for who audits all there is."""
+    described = tracking.server(folder, free_ports(1)[0], postgres, seaweedfs, MLFLOW_BUCKET, password(64))
+    database = f"sqlite:///{folder}/mlflow.db"
+    own = {"_MLFLOW_SERVER_FILE_STORE": database, "_MLFLOW_SERVER_REGISTRY_STORE": database}
+    with running(dataclasses.replace(described, environment={**described.environment, **own})) as server:
         yield server.url
 
 

@@ -1,6 +1,5 @@
 """`headrace audit` on real stores: 0 where all is in order, 1 and the ids where violations are planted."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -26,9 +25,7 @@ from include.registry.store import Registry
 from include.settings import settings as settings_of_process
 from include.spec.refs import ModelRef, Position, Published
 from include.spec.verdict import Verdict
-from include.stack import mlflow_server
-from include.stack.ports import free_ports
-from include.stack.server import running
+from tests.conftest import own_registry
 from tests.unit.audit.test_audit_versions import signed
 
 pytestmark = pytest.mark.integration
@@ -62,16 +59,9 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def own_registry(tmp_path_factory: pytest.TempPathFactory, postgres: Any, seaweedfs: Any) -> Iterator[str]:
-    """An MLflow that no other test registers in, on SQLite."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    described = mlflow_server.server(
-        folder, free_ports(1)[0], postgres, seaweedfs, "headrace-mlflow", uuid4().hex
-    )
-    database = f"sqlite:///{folder}/mlflow.db"
-    own = {"_MLFLOW_SERVER_FILE_STORE": database, "_MLFLOW_SERVER_REGISTRY_STORE": database}
-    with running(dataclasses.replace(described, environment={**described.environment, **own})) as server:
-        yield server.url
+def registry_url(tmp_path_factory: pytest.TempPathFactory, postgres: Any, seaweedfs: Any) -> Iterator[str]:
+    with own_registry(tmp_path_factory.mktemp("mlflow"), postgres, seaweedfs) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +79,7 @@ def source(postgres: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def house(
-    lake_server_local: Any, own_registry: str, source: str, tmp_path_factory: pytest.TempPathFactory
+    lake_server_local: Any, registry_url: str, source: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     home = tmp_path_factory.mktemp("home")
     environment = {
@@ -99,7 +89,7 @@ def house(
         "LAKEFS_SECRET_ACCESS_KEY": lake_server_local.secret_access_key,
         "LAKE_REPOSITORY": f"lake-{uuid4().hex[:12]}",
         "LAKE_STORAGE_NAMESPACE": f"local://lake/{uuid4().hex}",
-        "MLFLOW_TRACKING_URI": own_registry,
+        "MLFLOW_TRACKING_URI": registry_url,
         "RETAIL_DSN": source,
         "SIGNING_KEY": KEY,
     }

@@ -31,6 +31,7 @@ from include.stack.credentials import password
 from include.stack.lake_server import LakeAccess
 from include.stack.postgres import PostgresAccess
 from include.stack.seaweedfs import S3Access
+from tests.conftest import own_registry
 
 PART = Slice(households=600, weeks=1)
 PLANTED = Verdict(True, "planted", 1)
@@ -132,14 +133,22 @@ class World:
 
 
 @pytest.fixture(scope="session")
+def registry_url(
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresAccess, seaweedfs: S3Access
+) -> Iterator[str]:
+    with own_registry(tmp_path_factory.mktemp("mlflow"), postgres, seaweedfs) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def settings(
     postgres: PostgresAccess,
     seaweedfs: S3Access,
     lake_server: LakeAccess,
-    mlflow: str,
+    registry_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Settings:
-    """Of a shop with a slice of the real data, an empty lake and the session's registry."""
+    """Of a shop with a slice of the real data, an empty lake and an empty registry."""
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         names = sql.Identifier(SHOP), sql.Identifier("retail")
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
@@ -154,7 +163,7 @@ def settings(
         s3_access_key_id=seaweedfs.access_key,
         s3_secret_access_key=SecretStr(seaweedfs.secret_key),
         landing_bucket=f"landing-{uuid4().hex[:12]}",
-        mlflow_tracking_uri=mlflow,
+        mlflow_tracking_uri=registry_url,
         retail_dsn=SecretStr(postgres.dsn("retail", SHOP)),
         signing_key=SecretStr(password(64)),
     )
