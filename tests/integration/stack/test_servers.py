@@ -30,7 +30,7 @@ def _client(s3: weed.S3Access):
 
 
 def test_postgres_gives_each_role_its_own_database(postgres: pg.PostgresAccess) -> None:
-    assert postgres.databases == ("airflow", "mlflow", "retail")
+    assert postgres.databases == ("airflow", "mlflow", "retail", "retail_live", "flights")
     for role in postgres.databases:
         with psycopg.connect(postgres.dsn(role)) as connection:
             row = connection.execute("SELECT current_user, current_database()").fetchone()
