@@ -127,7 +127,7 @@ def write_parts(
 def _write_part(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path, part_rows: int) -> int:
     """Write one file; how many rows it took before it was full or the batches ended."""
     rows = 0
-    with _room(path), pq.ParquetWriter(path, schema, compression="zstd", coerce_timestamps="us") as writer:
+    with room(path), pq.ParquetWriter(path, schema, compression="zstd", coerce_timestamps="us") as writer:
         for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows
@@ -137,7 +137,12 @@ def _write_part(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path
 
 
 @contextmanager
-def _room(path: Path) -> Iterator[None]:
+def room(path: Path) -> Iterator[None]:
+    """Tell of a full disk as what it is, while a file is written.
+
+    Raises:
+        DiskFullError: There is no room.
+    """
     try:
         yield
     except OSError as error:

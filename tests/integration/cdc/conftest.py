@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 
 from include.ingestion.connectors.postgres_cdc import read_window
 from include.ingestion.connectors.postgres_slot import (
@@ -18,7 +20,11 @@ from include.ingestion.connectors.postgres_slot import (
     drop_slot,
 )
 from include.ingestion.pgoutput import ChangeBatch, Decoded, LogPosition, TableShape
+from include.lake import Lake
+from include.settings import Settings
+from include.stack.lake_server import LakeAccess
 from include.stack.postgres import PostgresAccess
+from tests.integration.cdc.capturing import DDL, Shop
 
 
 @dataclass
@@ -88,3 +94,42 @@ def source(postgres: PostgresAccess) -> Iterator[Source]:
                 (name,),
             )
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def shop(source: Source, lake_settings: Settings) -> Iterator[Shop]:
+    """A shop in the test's own database, and a lake of its own."""
+    for statement in DDL:
+        source.execute(statement)
+    settings = lake_settings.model_copy(update={"retail_dsn": SecretStr(source.feed.dsn)})
+    lake = Lake.prepare(settings)
+    yield Shop(source.connection, lake, settings)
+    lake.api.repositories_api.delete_repository(lake.repository, force=True)
+
+
+@pytest.fixture
+def lake_settings(lake_server_local: LakeAccess, tmp_path: Path) -> Settings:
+    """Settings of a lake of the test's own."""
+    return Settings(
+        home=tmp_path / "home",
+        lakefs_endpoint=lake_server_local.endpoint,
+        lakefs_access_key_id=lake_server_local.access_key_id,
+        lakefs_secret_access_key=SecretStr(lake_server_local.secret_access_key),
+        lake_repository=f"lake-{uuid4().hex[:12]}",
+        lake_storage_namespace=f"local://lake/{uuid4().hex}",
+    )
+
+
+@pytest.fixture
+def another_lake(lake_settings: Settings) -> Iterator[Lake]:
+    """A second lake on the same server."""
+    lake = Lake.prepare(
+        lake_settings.model_copy(
+            update={
+                "lake_repository": f"lake-{uuid4().hex[:12]}",
+                "lake_storage_namespace": f"local://lake/{uuid4().hex}",
+            }
+        )
+    )
+    yield lake
+    lake.api.repositories_api.delete_repository(lake.repository, force=True)
