@@ -9,6 +9,7 @@ from include.ingestion import cdc
 from include.ingestion.capture_feed import feed_of, held_position
 from include.ingestion.cdc import capture, confirm, retention, watching
 from include.ingestion.connectors.postgres_slot import SlotError, drop_slot
+from include.ingestion.pgoutput import CdcError
 from include.lake import open_draft, read_watermark, write_watermark
 from include.spec.refs import Position
 
@@ -154,7 +155,7 @@ def test_the_slot_of_another_lake_is_not_touched(shop, another_lake):
     shop.run()
     own = retention(shop.settings, shop.source)
     other = replace(shop, lake=another_lake)
-    with pytest.raises(cdc.CdcError, match="was not made for this lake"):
+    with pytest.raises(CdcError, match="was not made for this lake"):
         other.run()
     assert retention(shop.settings, shop.source) == replace(
         own, end=retention(shop.settings, shop.source).end
@@ -169,14 +170,14 @@ def test_the_slot_of_another_lake_is_not_touched(shop, another_lake):
 
 def test_what_the_application_cannot_update_is_refused_before_it_is_published(shop):
     shop.execute("ALTER TABLE orders REPLICA IDENTITY NOTHING")
-    with pytest.raises(cdc.CdcError, match=r"public\.orders.*no replica identity.*REPLICA IDENTITY"):
+    with pytest.raises(CdcError, match=r"public\.orders.*no replica identity.*REPLICA IDENTITY"):
         shop.run()
     shop.execute("INSERT INTO orders VALUES (1, 1, 1)")
     shop.execute("UPDATE orders SET amount = 2")  # the application goes on
     with pytest.raises(SlotError, match="does not exist"):
         retention(shop.settings, shop.source)
     shop.execute("ALTER TABLE orders DROP CONSTRAINT orders_pkey, REPLICA IDENTITY DEFAULT")
-    with pytest.raises(cdc.CdcError, match="no replica identity"):
+    with pytest.raises(CdcError, match="no replica identity"):
         shop.run()
     shop.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
     shop.run()
@@ -209,6 +210,6 @@ def test_a_publication_that_brings_less_stops_loudly(shop, statement, said):
         shop.execute(statement)
     except psycopg.Error as error:
         pytest.fail(str(error))
-    with pytest.raises(cdc.CdcError, match=said):
+    with pytest.raises(CdcError, match=said):
         capture(shop.open())
     assert shop.lake.head() == head
