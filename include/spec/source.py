@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from include.spec.capture import Capture
+from include.spec.contract import OnViolation, References, Rule, misfit
 from include.spec.declaration import Declaration, Name
 from include.spec.errors import HeadraceError
 from include.spec.reads import Read, RestApi, Text
@@ -70,6 +71,11 @@ class Table(Declaration):
         time_column: When the row happened, in the source's own clock.
         may_be_empty: Whether no rows at all is a legitimate state.
         undeclared_columns: What to do with a column that is not declared: stop, or leave it behind.
+        rules: What must be true of each row beside types, `nullable` and key.
+        on_violation: What to do with a row that breaks the contract: refuse all that was read with it, or
+            put the row apart, in `quarantine/<source>/<name>/`, and publish the others.
+        quarantine_at_most: Share of the rows; where more break the contract, it is not the rows that are
+            wrong, and all is refused.
         description: What one row is.
     """
 
@@ -81,6 +87,9 @@ class Table(Declaration):
     time_column: Name | None = None
     may_be_empty: bool = False
     undeclared_columns: Literal["refuse", "ignore"] = "refuse"
+    rules: tuple[Rule, ...] = ()
+    on_violation: OnViolation = "refuse"
+    quarantine_at_most: float = Field(0.1, gt=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Table":
@@ -100,6 +109,20 @@ class Table(Declaration):
         loose = [column.name for column in self.columns if column.name in self.key and column.nullable]
         if loose:
             raise ValueError(f"key columns must not be nullable: {', '.join(loose)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ruled(self) -> "Table":
+        columns = {column.name: column for column in self.columns}
+        for rule in self.rules:
+            if rule.column not in columns:
+                raise ValueError(f"{rule.name}: declared columns are {', '.join(columns)}")
+            if wrong := misfit(rule, columns[rule.column].type):
+                raise ValueError(wrong)
+        if len({rule.name for rule in self.rules}) < len(self.rules):
+            raise ValueError("two rules of one kind are about one column")
+        if self.read.incremental is not None and self.on_violation == "quarantine":
+            raise ValueError("rows are put apart from a table that is read whole; this one is incremental")
         return self
 
     @model_validator(mode="after")
@@ -133,8 +156,22 @@ class Table(Declaration):
         return {column.name: column for column in self.columns}[name]
 
     @property
+    def refers_to(self) -> frozenset[str]:
+        """Names of the tables that its rules look up values in."""
+        return frozenset(rule.table for rule in self.rules if isinstance(rule, References))
+
+    @property
     def contract_hash(self) -> str:
-        """SHA-256 over what decides the bytes in the lake: columns, types, nullability, key."""
+        """SHA-256 over what decides the bytes in the lake: columns, types, nullability, key, and rules."""
+        if not self.rules and self.on_violation == "refuse":
+            return self.schema_hash
+        rules = [rule.model_dump(mode="json") for rule in self.rules]
+        text = json.dumps([self.schema_hash, rules, self.on_violation], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def schema_hash(self) -> str:
+        """SHA-256 over the form of a row: columns, types, nullability, key."""
         contract = [[column.name, column.type, column.nullable] for column in self.columns]
         text = json.dumps([contract, list(self.key)], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -165,6 +202,16 @@ class Source(Declaration):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"tables declared twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _referred(self) -> "Source":
+        tables = {table.name: table for table in self.tables}
+        for table in self.tables:
+            for rule in table.rules:
+                if isinstance(rule, References):
+                    _check_reference(table, rule, tables)
+        self.waves()
         return self
 
     @model_validator(mode="after")
@@ -205,3 +252,35 @@ class Source(Declaration):
     def tables_of(self, origin: str) -> tuple[Table, ...]:
         """The tables that one origin holds."""
         return tuple(table for table in self.tables if table.read.origin == origin)
+
+    def waves(self, origin: str | None = None) -> tuple[tuple[Table, ...], ...]:
+        """The tables, or those of one origin, such that each refers to tables of earlier waves only.
+
+        Raises:
+            ValueError: Tables refer to each other in a circle.
+        """
+        left = list(self.tables if origin is None else self.tables_of(origin))
+        waves: list[tuple[Table, ...]] = []
+        while left:
+            waiting = {table.name for table in left}
+            wave = tuple(table for table in left if not table.refers_to & waiting)
+            if not wave:
+                raise ValueError(f"tables refer to each other in a circle: {', '.join(sorted(waiting))}")
+            waves.append(wave)
+            left = [table for table in left if table not in wave]
+        return tuple(waves)
+
+
+def _check_reference(table: Table, rule: References, tables: dict[str, Table]) -> None:
+    name, column = rule.target
+    if name not in tables:
+        raise ValueError(f"{table.name}: {rule.name}: declared tables are {', '.join(tables)}")
+    other = tables[name]
+    if other.read.origin != table.read.origin:
+        raise ValueError(f"{table.name}: {rule.name}: {name} is read elsewhere, and not at the same instant")
+    types = {found.name: found.type for found in other.columns}
+    if types.get(column) != table.column(rule.column).type:
+        raise ValueError(
+            f"{table.name}: {rule.name}: {name}.{column} is {types.get(column, 'not declared')}, "
+            f"and {rule.column} is {table.column(rule.column).type}"
+        )
