@@ -1,5 +1,6 @@
 """What a captured table's shape means for its declaration: it fits, it is put aside, or the capture stops."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -56,7 +57,7 @@ def rule_on(
     """
     if shape.identity == "nothing":
         raise nothing_to_tell_by(feed, shape.name)
-    misfits = _misfits(table, shape, schema)
+    misfits = _misfits(table, shape, schema, _renamed(before, shape))
     if not misfits or (policy == "evolve" and all(survives for _, survives in misfits)):
         return None
     told = "; ".join(what for what, _ in misfits)
@@ -72,7 +73,9 @@ def rule_on(
     )
 
 
-def _misfits(table: Table, shape: TableShape, schema: pa.Schema) -> list[tuple[str, bool]]:
+def _misfits(
+    table: Table, shape: TableShape, schema: pa.Schema, renamed: Collection[str]
+) -> list[tuple[str, bool]]:
     """What does not fit, and whether readers of the declared columns survive it."""
     row = schema.field("row").type if "row" in schema.names else pa.struct([])
     arrived = {field.name: field.type for field in row}
@@ -81,7 +84,9 @@ def _misfits(table: Table, shape: TableShape, schema: pa.Schema) -> list[tuple[s
         declared = contracts.arrow_type(column)
         actual = arrived.get(column.name)
         if actual is None:
-            found.append((f"column {column.name!r} is missing", column.nullable))
+            # Of a column that has another name now, the values would be lost without anybody being told.
+            survives = column.nullable and column.name not in renamed
+            found.append((f"column {column.name!r} is missing", survives))
         elif actual != declared:
             said = f"column {column.name!r} is {shape.column(column.name).type} ({actual})"
             found.append((f"{said}, declared is {column.type}", _wider(column, declared, actual)))
@@ -93,6 +98,11 @@ def _misfits(table: Table, shape: TableShape, schema: pa.Schema) -> list[tuple[s
     if lacking:
         found.append((f"old rows are not told by the key column {', '.join(map(repr, lacking))}", False))
     return found
+
+
+def _renamed(before: TableShape | None, shape: TableShape) -> dict[str, str]:
+    """New names by former names, as far as it looks like that."""
+    return {} if before is None else dict(SchemaChange(before, shape, 0).renamed)
 
 
 def _wider(column: Column, declared: pa.DataType, actual: pa.DataType) -> bool:
@@ -109,9 +119,8 @@ def _altered(before: TableShape | None, shape: TableShape) -> str:
     """What was done to a table, as far as the stream tells."""
     if before is None:
         return "was found"
-    change = SchemaChange(before, shape, 0)
-    renamed = dict(change.renamed)
-    told = [f"{old!r} was perhaps renamed to {new!r}" for old, new in change.renamed]
+    change, renamed = SchemaChange(before, shape, 0), _renamed(before, shape)
+    told = [f"{old!r} was perhaps renamed to {new!r}" for old, new in renamed.items()]
     told += [f"{name!r} was dropped" for name in change.dropped if name not in renamed]
     told += [f"{name!r} was added" for name in change.added if name not in renamed.values()]
     told += [f"the type of {name!r} changed" for name in change.retyped]

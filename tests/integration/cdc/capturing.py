@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 
 from include.ingestion.batch import Desk
 from include.ingestion.cdc import capture, confirm
-from include.lake import Lake, checkout, commit_draft, merge_draft, open_draft
+from include.lake import Lake, checkout, commit_draft, merge_draft, open_draft, read_watermark
 from include.lake.objects import list_objects
 from include.settings import Settings
 from include.spec.capture import Capture
 from include.spec.reads import DatabaseTable
-from include.spec.refs import Captured, CommitRef, DraftRef
+from include.spec.refs import Captured, CommitRef, DraftRef, Position
 from include.spec.source import Column, Source, Table
 from include.spec.verdict import Verdict
 
@@ -125,6 +125,15 @@ class Shop:
         cursor = self.execute(f"SELECT * FROM {table}")
         names = [column.name for column in cursor.description]
         return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+
+    def positions(self) -> tuple[Position, ...]:
+        """What main's watermark says."""
+        watermark = read_watermark(self.lake, self.lake.head(), "shop")
+        return watermark.positions if watermark else ()
+
+    def declare(self, tables: tuple[Table, ...] = (CUSTOMERS, ORDERS), **options: Any) -> None:
+        """Declare it otherwise."""
+        self.source = declared(tables, **options)
 
     def check(self) -> None:
         """The lake has what the source has."""

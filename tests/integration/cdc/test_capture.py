@@ -10,7 +10,7 @@ from include.ingestion.capture_feed import feed_of, held_position
 from include.ingestion.cdc import capture, confirm, retention, watching
 from include.ingestion.connectors.postgres_slot import SlotError, drop_slot
 from include.ingestion.pgoutput import CdcError
-from include.lake import open_draft, read_watermark, write_watermark
+from include.lake import open_draft, write_watermark
 from include.spec.refs import Position
 
 pytestmark = pytest.mark.integration
@@ -59,7 +59,7 @@ def test_the_log_of_others_does_not_pile_up_behind_an_idle_table(shop, monkeypat
     shop.execute("INSERT INTO apart SELECT repeat(md5(n::text), 10) FROM generate_series(1, 20000) n")
     monkeypatch.setattr(cdc, "IDLE_BYTES", 2**20)
     with watching(shop.settings, shop.source) as watch:
-        assert watch.pending(read_watermark(shop.lake, shop.lake.head(), "shop").positions[0])
+        assert watch.pending(shop.positions()[0])
     captured = shop.run()
     assert (captured.changed, captured.rows) == (True, 0)
     assert retention(shop.settings, shop.source).confirmed - before > 2**20
@@ -90,7 +90,9 @@ def test_the_slot_moves_to_what_main_holds_and_no_further(shop):
     held = confirm(shop.lake, shop.settings, shop.source)
     assert held != captured.position
     slot = retention(shop.settings, shop.source)
-    assert slot.confirmed <= held_position(shop.lake, shop.source, shop.lake.head()).lsn < slot.end
+    main = held_position(shop.lake, shop.source, shop.lake.head())
+    assert main is not None
+    assert slot.confirmed <= main.lsn < slot.end
     shop.publish(desk.draft)
     assert confirm(shop.lake, shop.settings, shop.source) == captured.position
     shop.check()
@@ -101,7 +103,7 @@ def test_positions_of_tables_that_are_read_whole_stay_beside_that_of_the_log(sho
     write_watermark(shop.lake, draft, "shop", Position("snapshot", "abc", "orders"))
     shop.publish(draft)
     captured = shop.run()
-    positions = read_watermark(shop.lake, shop.lake.head(), "shop").positions
+    positions = shop.positions()
     assert set(positions) == {captured.position, Position("snapshot", "abc", "orders")}
 
 
@@ -160,10 +162,7 @@ def test_the_slot_of_another_lake_is_not_touched(shop, another_lake):
     assert retention(shop.settings, shop.source) == replace(
         own, end=retention(shop.settings, shop.source).end
     )
-    feed = replace(feed_of(shop.settings, shop.source), publication="none_of_it")
-    shop.source = shop.source.model_copy(
-        update={"capture": shop.source.capture.model_copy(update={"publication": feed.publication})}
-    )
+    shop.declare(publication="none_of_it")
     with pytest.raises(SlotError, match="nothing says that it was made for this lake"):
         replace(shop, lake=another_lake).run()
 
