@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from include.cli import audit, declarations, demo, lake, lakefs, report, stack
+from include.cli import audit, declarations, demo, lake, lakefs, replay, report, stack
 from include.spec.errors import HeadraceError
 
 
@@ -31,6 +31,7 @@ def _root() -> None:
 
 stack.register(app)
 demo.register(app)
+replay.register(app)
 report.register(app)
 declarations.register(app)
 lakefs.register(app)
