@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
+
 from include.ingestion import contracts
 from include.ingestion.connectors import postgres
 from include.ingestion.connectors.files import File, FileStore
+from include.ingestion.quarantine import Reading, read_manifest, referred_columns
 from include.ingestion.snapshot import FOLDER, MANIFEST, Manifest, Part, write_parts
 from include.lake import Lake, discard, upload, write_watermark
-from include.lake.objects import read_bytes, stat_or_none
 from include.lake.remove import remove
 from include.settings import Settings
 from include.spec.reads import DatabaseTable, Files
@@ -31,7 +33,8 @@ WORKERS = 2
 
 logger = logging.getLogger(__name__)
 
-Write = Callable[[Path, Manifest | None], Manifest]
+Write = Callable[[Path, Manifest | None, Reading], Manifest]
+Values = dict[tuple[str, str], pa.Array]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ def land(desk: Desk, origin: str) -> Landing:
     if isinstance(reads[0], DatabaseTable):
         landed = _land_database(desk, origin, reads[0].dsn, tables)
     else:
-        landed = tuple(_land_files(desk, table) for table in tables)
+        known: Values = {}
+        waves = desk.source.waves(origin)
+        landed = tuple(_land_files(desk, table, known) for wave in waves for table in wave)
     return Landing(desk.source.name, origin, landed, time.monotonic() - started, peak_memory_bytes())
 
 
@@ -89,21 +94,25 @@ def peak_memory_bytes() -> int:
 
 def _land_database(desk: Desk, origin: str, dsn: str, tables: Sequence[Table]) -> tuple[Landed, ...]:
     address = getattr(desk.settings, dsn).get_secret_value()
+    known: Values = {}
     with postgres.snapshot(address, origin) as instant, ThreadPoolExecutor(WORKERS) as workers:
 
         def read(table: Table) -> Landed:
-            def write(folder: Path, _base: Manifest | None) -> Manifest:
-                parts = write_parts(
-                    contracts.arrow_schema(table), instant.read(table), folder, _names(desk.draft)
-                )
+            def write(folder: Path, _base: Manifest | None, reading: Reading) -> Manifest:
+                shown = f"database {origin}, table {table.name}"
+                rows = reading.sieve.passed(instant.read(table), reading.origin(shown))
+                parts = write_parts(contracts.arrow_schema(table), rows, folder, _names(desk.draft))
                 return Manifest(table.contract_hash, parts)
 
-            return _land_table(desk, table, write, lambda manifest: ("snapshot", manifest.digest))
+            return land_table(desk, table, write, lambda manifest: ("snapshot", manifest.digest), known)
 
-        return tuple(workers.map(read, tables))
+        # Tables that others refer to are read before these.
+        landed = [one for wave in desk.source.waves(origin) for one in workers.map(read, wave)]
+    order = [desk.source.prefix(table.name) for table in tables]
+    return tuple(sorted(landed, key=lambda one: order.index(one.table)))
 
 
-def _land_files(desk: Desk, table: Table) -> Landed:
+def _land_files(desk: Desk, table: Table, known: Values) -> Landed:
     assert isinstance(table.read, Files)
     store = FileStore(desk.settings, table.read.bucket)
     files = store.matching(table.read)
@@ -112,53 +121,81 @@ def _land_files(desk: Desk, table: Table) -> Landed:
             store.shown(table.read), "matches no file", accepted="at least one file", table=table.name
         )
 
-    def write(folder: Path, base: Manifest | None) -> Manifest:
+    def write(folder: Path, base: Manifest | None, reading: Reading) -> Manifest:
         kept = _kept(table, base)
-        names = _names(desk.draft)
-        named = [(file, next(names)) for file in files]
+        # What is known of other tables may have changed, and the values that others ask for are in the rows.
+        again = table.refers_to or referred_columns(desk.source, table)
         schema = contracts.arrow_schema(table)
 
-        def read(item: tuple[File, str]) -> tuple[Part, ...]:
-            file, name = item
-            known = kept.get(file.path)
-            if known is not None and known.version == file.version:
-                return (known,)
-            batches = store.read(table, file)
+        def read(item: tuple[int, File]) -> tuple[Part, ...]:
+            number, file = item
+            held = kept.get(file.path)
+            if held is not None and held.version == file.version and not again:
+                reading.keep([file.path])
+                return (held,)
+            name = f"{desk.draft.branch}-{number:05d}.parquet"
+            origin = reading.origin(file.url, number, name=file.path, version=file.version)
+            batches = reading.sieve.passed(store.read(table, file), origin)
             # One part per file, however long: the next run keeps or replaces it with its file.
             parts = write_parts(schema, batches, folder, iter([name]), part_rows=_NEVER)
             return tuple(replace(part, origin=file.path, version=file.version) for part in parts)
 
         with ThreadPoolExecutor(WORKERS) as workers:
-            read_parts = list(itertools.chain.from_iterable(workers.map(read, named)))
+            read_parts = list(itertools.chain.from_iterable(workers.map(read, enumerate(files))))
         # What the department cleans away later was delivered once: the lake keeps it.
         delivered = {file.path for file in files}
         gone = [part for part in kept.values() if part.origin not in delivered]
+        reading.keep(part.origin for part in gone)
         return Manifest(
             table.contract_hash, tuple(sorted([*gone, *read_parts], key=lambda part: part.origin))
         )
 
-    return _land_table(desk, table, write, lambda manifest: ("files", manifest.parts[-1].origin))
+    return land_table(desk, table, write, lambda manifest: ("files", manifest.parts[-1].origin), known)
 
 
 _NEVER = 2**63
 
 
-def _land_table(
-    desk: Desk, table: Table, write: Write, position: Callable[[Manifest], tuple[str, str]]
+def land_table(
+    desk: Desk,
+    table: Table,
+    write: Write,
+    position: Callable[[Manifest], tuple[str, str]],
+    known: Values,
 ) -> Landed:
+    """Make a table's snapshot, and what is in quarantine beside it, exactly what a reading gave.
+
+    Args:
+        desk: Where.
+        table: The declaration.
+        write: Writes the files of the snapshot to a folder, given the manifest that main has.
+        position: Kind and value of the watermark.
+        known: Values of other tables that rules refer to; this table's are added.
+
+    Raises:
+        ContractError: The rows are not what is declared.
+    """
     started = time.monotonic()
     prefix = desk.source.prefix(table.name)
     folder = f"{prefix}/{FOLDER}"
     discard(desk.lake, desk.draft, folder)
-    base = _manifest(desk.lake, CommitRef(desk.draft.repository, desk.draft.base), folder)
+    base = read_manifest(desk.lake, CommitRef(desk.draft.repository, desk.draft.base), folder)
     scratch = desk.settings.home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=scratch, prefix=f"{table.name}-") as local:
-        manifest = write(Path(local), base)
+        published, apart = Path(local) / "published", Path(local) / "apart"
+        published.mkdir()
+        apart.mkdir()
+        reading = Reading(desk.lake, desk.draft, desk.source, table, apart, known)
+        manifest = write(published, base, reading)
+        balance = reading.settle(manifest, base)
         contracts.check_rows(table, manifest.rows, prefix)
-        changed = base is None or manifest.digest != base.digest
-        if changed:
-            _stage(desk, folder, Path(local), manifest, base)
+        snapshot_changed = base is None or manifest.digest != base.digest
+        if snapshot_changed:
+            _stage(desk, folder, published, manifest, base)
+    changed = snapshot_changed or balance.changed
+    for column in referred_columns(desk.source, table):
+        known[table.name, column] = reading.sieve.values(column)
     kind, value = position(manifest) if manifest.parts else ("snapshot", manifest.digest)
     landed = Landed(
         table=prefix,
@@ -168,6 +205,7 @@ def _land_table(
         changed=changed,
         seconds=time.monotonic() - started,
         position=Position(kind=kind, value=value, table=table.name),  # type: ignore[arg-type]
+        quarantined=balance.quarantined,
     )
     logger.info(
         "%s: %s rows in %s files, %s, %.1f s",
@@ -183,13 +221,6 @@ def _stage(desk: Desk, folder: str, local: Path, manifest: Manifest, base: Manif
     (local / MANIFEST).write_text(manifest.to_json())
     upload(desk.lake, desk.draft, {name: local / name for name in [*sorted(names - held), MANIFEST]}, folder)
     remove(desk.lake, desk.draft, [f"{folder}/{name}" for name in sorted(held - names)])
-
-
-def _manifest(lake: Lake, at: CommitRef, folder: str) -> Manifest | None:
-    path = f"{folder}/{MANIFEST}"
-    if stat_or_none(lake, at, path) is None:
-        return None
-    return Manifest.from_json(read_bytes(lake, at, path).decode())
 
 
 def _kept(table: Table, base: Manifest | None) -> dict[str, Part]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ingestion.row_text import fit_column, row_texts, with_misfits
 from include.spec.errors import HeadraceError
 from include.spec.source import Column, Table
 
@@ -120,6 +121,9 @@ def check_rows(table: Table, rows: int, origin: str) -> None:
 def conform(table: Table, schema: pa.Schema, batch: pa.RecordBatch, origin: str) -> pa.RecordBatch:
     """The declared columns of a batch, in declared order and type, without a value lost.
 
+    Of a table that puts rows apart, a row with a value that does not fit is named in the column `_misfit`,
+    and a value may be missing anywhere: the sieve takes such rows out.
+
     Args:
         table: The declaration.
         schema: `arrow_schema(table)`, made once by the caller.
@@ -127,8 +131,11 @@ def conform(table: Table, schema: pa.Schema, batch: pa.RecordBatch, origin: str)
         origin: File or relation, for the error.
 
     Raises:
-        ContractError: A value does not fit its type, or is missing where it must not be.
+        ContractError: A value does not fit its type, or is missing where it must not be; of a table that puts
+            rows apart, only where no value of a column could fit.
     """
+    if table.on_violation == "quarantine":
+        return _conform_rows(table, schema, batch, origin)
     columns = []
     for field in schema:
         values = batch.column(field.name)
@@ -142,6 +149,27 @@ def conform(table: Table, schema: pa.Schema, batch: pa.RecordBatch, origin: str)
             )
         columns.append(values if values.type == field.type else _cast(table, field, values, origin))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _conform_rows(table: Table, schema: pa.Schema, batch: pa.RecordBatch, origin: str) -> pa.RecordBatch:
+    misfits: dict[int, tuple[str, str]] = {}
+    columns = []
+    for field in schema:
+        values = batch.column(field.name)
+        try:
+            columns.append(fit_column(values, field, misfits))
+        except pa.ArrowNotImplementedError as error:
+            raise violated(
+                origin,
+                f"column {field.name!r} ({values.type}) cannot become {field.type}: {error}",
+                accepted=table.column(field.name).type,
+                table=table.name,
+                column=field.name,
+            ) from error
+    fitted = pa.RecordBatch.from_arrays(columns, schema=schema)
+    strange = sorted(misfits)
+    texts = row_texts(batch.take(pa.array(strange, pa.int64())))
+    return with_misfits(fitted, misfits, dict(zip(strange, texts, strict=True)))
 
 
 def _cast(table: Table, field: pa.Field, values: pa.Array, origin: str) -> pa.Array:

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -146,7 +145,6 @@ def _text(value: object) -> str:
         return value.isoformat()
     if isinstance(value, bytes):
         return base64.b16encode(value).decode().lower()
-    assert isinstance(value, Decimal), f"no type of the lake: {type(value)}"
     return str(value)
 
 

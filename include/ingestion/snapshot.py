@@ -120,7 +120,7 @@ def write_parts(
     for batch in full:
         path = folder / next(names)
         rows = _write_part(schema, itertools.chain([batch], full), path, part_rows)
-        parts.append(_part(path, rows))
+        parts.append(described(path, rows))
     return tuple(parts)
 
 
@@ -155,7 +155,13 @@ def room(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _part(path: Path, rows: int) -> Part:
+def described(path: Path, rows: int) -> Part:
+    """What a manifest says of a file that was written.
+
+    Args:
+        path: Where it is.
+        rows: Rows in it.
+    """
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Part(path.name, rows, path.stat().st_size, digest)

@@ -136,6 +136,7 @@ class Landed(Restored):
         changed: Whether it differs from the snapshot that main held; if not, nothing was written.
         seconds: From the first read to the last byte on the draft.
         position: How far the source was read, for the watermark.
+        quarantined: Rows that were read with them, and broke the table's contract.
     """
 
     table: str
@@ -145,6 +146,7 @@ class Landed(Restored):
     changed: bool
     seconds: float
     position: Position
+    quarantined: int = 0
 
 
 @dataclass(frozen=True)
@@ -368,3 +370,22 @@ class Freed:
     size_bytes: int
     dry_run: bool
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Staged(Restored):
+    """The staged tables of a source, as a run brought them on its draft to what the change logs say.
+
+    Args:
+        source: Name of the source.
+        data: Commit that the change logs were read at.
+        tables: Lake paths of the tables that have a log.
+        seconds: Of the whole.
+        changed: Whether any differs from what main held.
+    """
+
+    source: str
+    data: CommitRef
+    tables: tuple[str, ...]
+    seconds: float
+    changed: bool
