@@ -114,7 +114,7 @@ def _land_database(desk: Desk, origin: str, dsn: str, tables: Sequence[Table]) -
 
 def _land_files(desk: Desk, table: Table, known: Values) -> Landed:
     assert isinstance(table.read, Files)
-    store = FileStore(desk.settings, table.read.bucket)
+    store = FileStore(desk.settings, table.read.bucket, table.read.sftp)
     files = store.matching(table.read)
     if not files and not table.may_be_empty:
         raise contracts.violated(

@@ -31,9 +31,9 @@ class PageNumbers(Declaration):
 
     kind: Literal["page"] = "page"
     parameter: ParameterName = "page"
-    first: int = Field(1, ge=0)
+    first: int = Field(default=1, ge=0)
     size_parameter: ParameterName | None = None
-    size: int | None = Field(None, ge=1)
+    size: int | None = Field(default=None, ge=1)
     total: BodyPath = ""
 
 

@@ -49,7 +49,7 @@ class Incremental(Declaration):
     """
 
     cursor: Name
-    late_window: int = Field(0, ge=0)
+    late_window: int = Field(default=0, ge=0)
     backfill: Backfill | None = None
 
 
@@ -189,8 +189,8 @@ class RestApi(Declaration):
     paging: Paging = SinglePage()
     auth: Authentication | None = None
     fields: dict[Name, BodyPath] = Field(default_factory=dict)
-    requests_per_second: float | None = Field(None, gt=0)
-    max_pages: int = Field(100_000, ge=1)
+    requests_per_second: float | None = Field(default=None, gt=0)
+    max_pages: int = Field(default=100_000, ge=1)
     incremental: Incremental | None = None
     since_parameter: ParameterName | None = None
     until_parameter: ParameterName | None = None

@@ -89,7 +89,7 @@ class Table(Declaration):
     undeclared_columns: Literal["refuse", "ignore"] = "refuse"
     rules: tuple[Rule, ...] = ()
     on_violation: OnViolation = "refuse"
-    quarantine_at_most: float = Field(0.1, gt=0, le=1)
+    quarantine_at_most: float = Field(default=0.1, gt=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Table":

@@ -1,32 +1,38 @@
-"""Files and object stores through fsspec: CSV and Parquet, gzip or plain, as Arrow batches."""
+"""Files in a folder, in a bucket or on an SFTP server: which match, and their rows, packed or plain."""
 
-import csv
-import io
+import os
 import re
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from fsspec.implementations.arrow import ArrowFSWrapper
 from fsspec.utils import glob_translate
 from pyarrow.fs import S3FileSystem
 
 from include.ingestion import contracts
+from include.ingestion.connectors import formats
+from include.ingestion.connectors.access import setting
+from include.ingestion.connectors.expanded import TooLarge, contents
+from include.ingestion.connectors.formats import first_line
+from include.ingestion.connectors.sftp import sftp_filesystem
 from include.settings import Settings
 from include.spec.errors import HeadraceError
-from include.spec.reads import Files
+from include.spec.reads import Files, Sftp
 from include.spec.source import Table
 
-BLOCK_SIZE_BYTES = 8 * 2**20
-BATCH_ROWS = 131_072
 # Arrow's errors of S3 and of broken content are of one class; these words are in the former only.
 _STORE_FAILED = "AWS Error"
 _MAGIC = re.compile(r"[*?\[]")
-_CSV_COLUMN = re.compile(r"In CSV column #(\d+): ")
+_BROKEN = (
+    *(pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, UnicodeDecodeError, OSError, EOFError),
+    *(TooLarge, zipfile.BadZipFile, zlib.error, NotImplementedError),
+)
 
 
 class FileStoreError(HeadraceError):
@@ -51,16 +57,35 @@ class File:
 
 
 class FileStore:
-    """A bucket (or a folder, given as a `file://` URL) that files are read from."""
+    """A bucket, or a folder here or on an SFTP server, that files are read from.
 
-    def __init__(self, settings: Settings, bucket_setting: str) -> None:
-        place = str(getattr(settings, bucket_setting))
-        if "://" in place:
+    Args:
+        settings: Where it is, and the keys to it.
+        bucket_setting: Name of the field that holds a bucket, or an address `s3://`, `file://` or `sftp://`.
+        sftp: Names the keys of an SFTP server.
+
+    Raises:
+        FileStoreError: The address is of another kind.
+        SftpError: The server is not the one that is trusted, or did not let us in.
+    """
+
+    def __init__(self, settings: Settings, bucket_setting: str, sftp: Sftp | None = None) -> None:
+        place = setting(settings, bucket_setting)
+        kind, separated, rest = place.partition("://")
+        if kind == "sftp" and separated:
+            self._filesystem, self._root, self._shown = sftp_filesystem(settings, place, sftp)
+        elif kind == "file" and separated:
             self._filesystem, self._root = fsspec.core.url_to_fs(place)
             self._shown = place.rstrip("/")
+        elif kind == "s3" or not separated:
+            self._root = (rest if separated else place).rstrip("/")
+            self._filesystem, self._shown = ArrowFSWrapper(_s3(settings)), f"s3://{self._root}"
         else:
-            self._filesystem, self._root = ArrowFSWrapper(_s3(settings)), place
-            self._shown = f"s3://{place}"
+            raise FileStoreError(
+                f"HEADRACE_{bucket_setting.upper()} is an address of kind {kind!r}.",
+                remedy="Accepted: the name of an S3 bucket, s3://..., file:///... or sftp://...",
+            )
+        self._local = kind == "file" and bool(separated)
 
     def shown(self, read: Files) -> str:
         """The pattern with its bucket, for people."""
@@ -71,6 +96,7 @@ class FileStore:
 
         Raises:
             FileStoreError: They cannot be listed.
+            ContractError: One is a link to what lies outside the folder.
         """
         pattern = f"{self._root}/{read.pattern}"
         matches = re.compile(glob_translate(pattern)).match
@@ -81,7 +107,7 @@ class FileStore:
             return tuple(self._file(path, found[path]) for path in sorted(found) if matches(path))
         except FileNotFoundError:
             return ()
-        except OSError as error:
+        except (OSError, EOFError) as error:
             raise _unreachable(self.shown(read), error) from error
 
     def read(self, table: Table, file: File) -> Iterator[pa.RecordBatch]:
@@ -92,30 +118,59 @@ class FileStore:
             FileStoreError: The store broke off.
         """
         assert isinstance(table.read, Files)
-        batches = _csv if table.read.format == "csv" else _parquet
         try:
-            with self._filesystem.open(f"{self._root}/{file.path}", "rb") as stream:
-                yield from batches(table, file, stream)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError) as error:
+            with ExitStack() as opened:
+                for inner, stream in self._contents(file, opened):
+                    yield from self._rows(table, file, inner, stream, opened)
+        except _BROKEN as error:
             if _STORE_FAILED in str(error):
                 raise _unreachable(file.url, error) from error
             raise contracts.violated(
                 file.url,
-                f"cannot be read: {_first_line(error)}",
-                accepted=_form(table.read),
+                f"cannot be read: {first_line(error)}",
+                accepted=formats.DESCRIBED[table.read.format],
                 table=table.name,
             ) from error
 
+    def _rows(
+        self, table: Table, file: File, inner: str, stream: IO[bytes], opened: ExitStack
+    ) -> Iterator[pa.RecordBatch]:
+        def again() -> IO[bytes]:
+            anew = self._contents(file, opened)
+            opened.callback(anew.close)
+            return next(stream for name, stream in anew if name == inner)
+
+        assert isinstance(table.read, Files)
+        url = f"{file.url}{inner}"
+        match table.read.format:
+            case "csv":
+                return formats.read_csv(table, url, stream)
+            case "jsonl":
+                return formats.read_jsonl(table, url, stream, again)
+            case "excel":
+                return formats.read_excel(table, url, stream, file.size_bytes)
+            case "parquet":
+                return formats.read_parquet(table, url, stream)
+
+    def _contents(self, file: File, opened: ExitStack) -> Generator[tuple[str, IO[bytes]]]:
+        stream = opened.enter_context(self._filesystem.open(f"{self._root}/{file.path}", "rb"))
+        return contents(file.path, stream, file.size_bytes)
+
     def _file(self, path: str, details: dict[str, Any]) -> File:
         inner = path.removeprefix(f"{self._root}/")
-        return File(inner, f"{self._shown}/{inner}", self._version(path), int(details["size"]))
+        url = f"{self._shown}/{inner}"
+        if self._local and not os.path.realpath(path).startswith(f"{os.path.realpath(self._root)}/"):
+            raise contracts.violated(url, "is a link to a file outside of the folder", accepted="files in it")
+        return File(inner, url, self._version(path, details), int(details["size"]))
 
-    def _version(self, path: str) -> str:
+    def _version(self, path: str, details: dict[str, Any]) -> str:
         if isinstance(self._filesystem, ArrowFSWrapper):
             with self._filesystem.fs.open_input_stream(path) as stream:
                 tag = {key.lower(): value for key, value in stream.metadata().items()}["etag"]
             return str(tag.decode()).strip('"')
-        return str(self._filesystem.ukey(path))
+        if self._local:
+            return str(self._filesystem.ukey(path))
+        return f"{details['size']}-{details['mtime'].isoformat()}"
 
 
 def _s3(settings: Settings) -> S3FileSystem:
@@ -129,81 +184,8 @@ def _s3(settings: Settings) -> S3FileSystem:
     )
 
 
-def _csv(table: Table, file: File, stream: Any) -> Iterator[pa.RecordBatch]:
-    schema = contracts.arrow_schema(table)
-    raw = pa.PythonFile(stream, mode="r")
-    if file.path.endswith(".gz"):
-        raw = pa.CompressedInputStream(raw, "gzip")
-    buffered = io.BufferedReader(raw, BLOCK_SIZE_BYTES)
-    names = next(csv.reader([buffered.readline().decode("utf-8-sig")]), [])
-    contracts.check_names(table, names, file.url)
-    if not buffered.peek(1):
-        return
-    # Without threads the error of a bad value carries its row; the files themselves are read in parallel.
-    options = pa_csv.ReadOptions(block_size=BLOCK_SIZE_BYTES, use_threads=False, column_names=names)
-    convert = pa_csv.ConvertOptions(
-        column_types={field.name: field.type for field in schema},
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    try:
-        reader = pa_csv.open_csv(
-            pa.PythonFile(buffered, mode="r"), read_options=options, convert_options=convert
-        )
-        for batch in reader:
-            yield contracts.conform(table, schema, batch, file.url)
-    except pa.ArrowInvalid as error:
-        raise _csv_violation(table, file, names, error) from error
-
-
-def _csv_violation(
-    table: Table, file: File, names: list[str], error: pa.ArrowInvalid
-) -> contracts.ContractError:
-    """Arrow numbers the columns; people name them."""
-    said = _first_line(error)
-    matched = _CSV_COLUMN.search(said)
-    name = names[int(matched[1])] if matched else ""
-    if matched is None or name not in {column.name for column in table.columns}:
-        return contracts.violated(
-            file.url, f"cannot be read: {said}", accepted="CSV with a header line", table=table.name
-        )
-    what = f"column {name!r}: {said.replace(matched[0], '')}"
-    return contracts.violated(file.url, what, accepted=table.column(name).type, table=table.name, column=name)
-
-
-def _parquet(table: Table, file: File, stream: Any) -> Iterator[pa.RecordBatch]:
-    schema = contracts.arrow_schema(table)
-    reader = pq.ParquetFile(pa.PythonFile(stream, mode="r"))
-    contracts.check_names(table, reader.schema_arrow.names, file.url)
-    actual = {field.name: _plain(field.type) for field in reader.schema_arrow}
-    accepted = {field.name: (_plain(field.type),) for field in schema}
-    contracts.check_types(table, actual, accepted, file.url)
-    for batch in reader.iter_batches(BATCH_ROWS, columns=schema.names):
-        yield contracts.conform(table, schema, batch, file.url)
-
-
-def _plain(kind: pa.DataType) -> str:
-    """A type apart from how it is stored: dictionary, large string and unit of time are no difference."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_large_string(kind):
-        kind = pa.string()
-    if pa.types.is_timestamp(kind):
-        return "timestamp with time zone" if kind.tz else "timestamp"
-    return str(kind)
-
-
-def _form(read: Files) -> str:
-    return "CSV with a header line" if read.format == "csv" else "Parquet"
-
-
 def _unreachable(shown: str, error: Exception) -> FileStoreError:
     return FileStoreError(
-        f"{shown}: the store did not give it: {_first_line(error)}.",
-        remedy="See that it answers, and that HEADRACE_S3_* are right.",
+        f"{shown}: the store did not give it: {first_line(error)}.",
+        remedy="See that it answers, and that its address and keys (HEADRACE_*) are right.",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
