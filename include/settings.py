@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     retail_live_dsn: SecretStr = SecretStr("")
     flights_dsn: SecretStr = SecretStr("")
 
+    # Spark runs on this Java unless JAVA_HOME names another; the embedded stack finds one.
+    java_home: str = ""
+    spark_master: str = "local[2]"
+    spark_memory: str = "1g"
+
     signing_key: SecretStr = SecretStr("")
     signer: str = "release"
 

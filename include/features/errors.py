@@ -23,3 +23,7 @@ class FeatureProjectError(HeadraceError):
 
 class TrainingSetError(HeadraceError):
     """A set of rows could not be pinned from the feature tables that were given."""
+
+
+class StagingError(HeadraceError):
+    """A table could not be built from its change log; nothing of it was published."""

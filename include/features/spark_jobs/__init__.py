@@ -1,0 +1,1 @@
+"""Tables built from change logs by Spark: current state and history, `staged/<source>/<table>`."""
