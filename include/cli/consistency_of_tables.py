@@ -77,11 +77,16 @@ def predicted_columns(product: ModelProduct) -> tuple[str, ...]:
 
 
 def _published(declared: Declarations) -> dict[str, tuple[str, ...]]:
+    from include.validation import changes
+
     columns = {
         f"raw/{source.name}/{table.name}": tuple(column.name for column in table.columns)
         for source in declared.sources
         for table in source.tables
     }
+    # One suite for the change logs of all tables: it is about changes, not about rows.
+    if changes.TABLE in declared.suites or any(source.capture for source in declared.sources):
+        columns[changes.TABLE] = tuple(changes.COLUMNS)
     for _, feature_table in declared.tables:
         columns[feature_table.prefix] = tuple(column.name for column in feature_table.columns)
     for product in declared.products:

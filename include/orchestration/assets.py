@@ -10,6 +10,17 @@ def raw(source: Source) -> Asset:
     return Asset(name=f"raw/{source.name}", uri=f"headrace://lake/raw/{source.name}", group="lake")
 
 
+def changes(source: Source) -> Asset:
+    """The change logs of a source's captured tables; has an event when main has got more of them."""
+    name = f"raw/{source.name}/changes"
+    return Asset(name=name, uri=f"headrace://lake/{name}", group="lake")
+
+
+def staged(source: Source) -> Asset:
+    """Current state and history of a source's captured tables, as main holds them."""
+    return Asset(name=f"staged/{source.name}", uri=f"headrace://lake/staged/{source.name}", group="lake")
+
+
 def features(source: str) -> Asset:
     """All feature tables that follow from a source, as main holds them."""
     return Asset(name=f"features/{source}", uri=f"headrace://lake/features/{source}", group="lake")

@@ -19,15 +19,9 @@ def alert_owner(context: Mapping[str, Any]) -> None:
         context: Of the failed task, as Airflow gives it.
     """
     instance = context["ti"]
-    alert = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "owner": getattr(context.get("task"), "owner", ""),
-        "dag": instance.dag_id,
-        "task": instance.task_id,
-        "run": instance.run_id,
-        "error": str(context.get("exception") or "")[:MESSAGE_LENGTH],
-    }
-    logger.error("ALERT %s", journal.append(journal.ALERTS, alert))
+    owner = getattr(context.get("task"), "owner", "")
+    error = str(context.get("exception") or "")
+    alert(owner=owner, dag=instance.dag_id, task=instance.task_id, run=instance.run_id, error=error)
 
 
 async def alert_of_missed_deadline(owner: str, context: Mapping[str, Any]) -> None:
@@ -40,12 +34,26 @@ async def alert_of_missed_deadline(owner: str, context: Mapping[str, Any]) -> No
         context: The run and the deadline, as Airflow gives them.
     """
     run = context["dag_run"]
-    alert = {
+    error = f"the run has missed its deadline, {context['deadline']['deadline_time']}"
+    alert(owner=owner, dag=run["dag_id"], task="", run=run["dag_run_id"], error=error)
+
+
+def alert(*, owner: str, dag: str, task: str, run: str, error: str) -> None:
+    """Log one line for the owner, and append it to the journal of alerts.
+
+    Args:
+        owner: Address of who must know.
+        dag: Which flow it is about.
+        task: Which of its tasks; empty for the run as a whole.
+        run: Which run.
+        error: What is wrong.
+    """
+    entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "owner": owner,
-        "dag": run["dag_id"],
-        "task": "",
-        "run": run["dag_run_id"],
-        "error": f"the run has missed its deadline, {context['deadline']['deadline_time']}",
+        "dag": dag,
+        "task": task,
+        "run": run,
+        "error": error[:MESSAGE_LENGTH],
     }
-    logger.error("ALERT %s", journal.append(journal.ALERTS, alert))
+    logger.error("ALERT %s", journal.append(journal.ALERTS, entry))

@@ -28,6 +28,7 @@ class Capture(Declaration):
         on_schema_change: What happens to changes of a table that does not fit its declaration.
         publish_every_s: In continuous mode the longest time that a change waits for others.
         alert_retained_bytes: An alert is raised where the database keeps more of its log than this for us.
+        schedule: When changes are fetched (cron), `@continuous` to follow them, None for on demand only.
     """
 
     dsn: Name
@@ -37,6 +38,7 @@ class Capture(Declaration):
     on_schema_change: OnSchemaChange = "stop"
     publish_every_s: float = Field(default=2.0, gt=0)
     alert_retained_bytes: int = Field(default=1024 * MIB, gt=0)
+    schedule: str | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "Capture":
