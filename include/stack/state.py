@@ -16,10 +16,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 from include.stack import lake_server, postgres, seaweedfs
 from include.stack.credentials import KeyPair, password
+from include.stack.java import JavaMissingError, java_home
 from include.stack.ports import free_ports, is_free
 from include.stack.server import StackError, make_folder
 
@@ -127,6 +129,7 @@ class State:
             "HEADRACE_RETAIL_LIVE_DSN": self.postgres.dsn("retail_live"),
             "HEADRACE_FLIGHTS_DSN": self.postgres.dsn("flights"),
             "HEADRACE_SIGNING_KEY": self.credentials.signing_key,
+            **_java(self.home),
         }
 
     def save(self) -> None:
@@ -139,6 +142,15 @@ class State:
         write_private(self.home / "stack.json", json.dumps({"ports": dict(self.ports)}, indent=2))
         write_private(self.home / "credentials.json", json.dumps(asdict(self.credentials), indent=2))
         write_private(self.home / "stack.env", "".join(lines))
+
+
+@cache
+def _java(home: Path) -> dict[str, str]:
+    """The Java that Spark is to run on; nothing where there is none: only what needs it is to fail."""
+    try:
+        return {"HEADRACE_JAVA_HOME": str(java_home(home))}
+    except JavaMissingError:
+        return {}
 
 
 def load(home: Path) -> State | None:
