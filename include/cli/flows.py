@@ -58,6 +58,7 @@ def flows_of(product: ModelProduct, source: Source, feature_tables: Mapping[str,
             (raw,),
             (*(source.prefix(table.name) for table in source.tables), f"{raw}/_gate"),
         ),
+        *_captures(source),
         Flow(
             f"build_features__{source.name}",
             (raw,),
@@ -89,5 +90,21 @@ def flows_of(product: ModelProduct, source: Source, feature_tables: Mapping[str,
             "watch -> request_retraining",
             (retrain,),
             (f"monitoring/{name}/as_of=<moment>.json",),
+        ),
+    )
+
+
+def _captures(source: Source) -> tuple[Flow, ...]:
+    """The DAGs of a source's captured tables; none where it captures none."""
+    if source.capture is None:
+        return ()
+    raw, tables = f"raw/{source.name}", source.capture.tables
+    return (
+        Flow(
+            f"ingest_cdc__{source.name}",
+            (source.capture.schedule or "on demand",),
+            "begin -> follow | open_draft -> capture -> gate -> publish | refuse",
+            (f"{raw}/changes",),
+            (*(f"{raw}/{table}/changes" for table in tables), f"{raw}/_gate"),
         ),
     )
