@@ -1,13 +1,13 @@
 """The whole audit: everything is read once, then each invariant is judged."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from include.audit import commits, leaks, rows, training_sets, versions, watermarks
+from include.audit import changes, commits, leaks, rows, training_sets, versions, watermarks
 from include.audit.lake_reader import MAIN, Commit, LakeReader
 from include.audit.origins import database_rows, landed_rows, origins_of
 from include.audit.registry_reader import Registered, RegistryReader
@@ -66,7 +66,7 @@ def audit(settings: Settings, *, with_source: bool = True) -> list[Result]:
             combined(
                 "I2", "no key is there twice", _summed(tables.keys), _listed("no key known", tables.unkeyed)
             ),
-            _order([item["path"] for item in objects]),
+            _order(lake, head, [item["path"] for item in objects]),
             combined("I4", "every commit on main passed a named suite", [commits.check_verdicts(chain)]),
             combined(
                 "I5",
@@ -79,7 +79,9 @@ def audit(settings: Settings, *, with_source: bool = True) -> list[Result]:
                 else [],
             ),
             combined(
-                "I6", "a watermark lies with its rows, never ahead", [watermarks.check_watermarks(landings)]
+                "I6",
+                "a watermark lies with its rows, never ahead",
+                [watermarks.check_watermarks(landings), *_slots(settings, lake, head, newest, with_source)],
             ),
             released,
             combined("I8", "nothing was learnt that was not yet known", _summed(tables.times)),
@@ -168,10 +170,30 @@ def _quarantined(tables: Tables) -> dict[str, int]:
     }
 
 
-def _order(paths: Sequence[str]) -> Result:
-    logs = watermarks.change_logs(paths)
-    note = _listed("change logs are there, and this audit does not read them", logs) or "no change log yet"
-    return Result("I3", "the order of changes per key is kept", "", 0, note=note)
+def _order(lake: LakeReader, ref: str, paths: Sequence[str]) -> Result:
+    found = []
+    with TemporaryDirectory(prefix="headrace-audit-") as made:
+        for path, files in changes.change_files(paths).items():
+            with downloaded(lake, ref, path, files, Path(made)) as log:
+                found.append(changes.check_order(log))
+    note = "" if found else "no change log yet"
+    return combined("I3", "the order of changes per key is kept", _summed(found), note)
+
+
+def _slots(
+    settings: Settings, lake: LakeReader, ref: str, sources: Iterable[str], with_source: bool
+) -> list[Checked]:
+    """What the databases still keep of the logs that main has positions of."""
+    held, addresses = {}, {}
+    for source in sources if with_source else ():
+        watermark = lake.document(ref, f"{watermarks.RAW}{source}/{watermarks.WATERMARK}") or {}
+        for position in watermark.get("positions", ()):
+            if position["kind"] == "lsn":
+                held[source] = position
+                named = (getattr(settings, f"{source}{kind}_dsn", None) for kind in ("_live", ""))
+                known = [dsn.get_secret_value() for dsn in named if dsn is not None]
+                addresses[source] = next(filter(None, known), "")
+    return [changes.check_slots(held, addresses)]
 
 
 def _models(

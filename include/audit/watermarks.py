@@ -1,10 +1,11 @@
-"""I3 and I6: how far each source was read, in the same commit as what was read, and never further."""
+"""I6: how far each source was read, in the same commit as what was read, and never further."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from include.audit.changes import change_files, log_fault
 from include.audit.lake_reader import Commit, LakeReader
 from include.audit.result import Checked, Violation
 
@@ -25,6 +26,7 @@ class Landing:
         changed: Paths under `raw/<source>/` that differ from the commit before.
         watermark: The watermark there.
         manifests: Manifest of each table's snapshot there, by table.
+        logs: Files of the source's change logs there.
     """
 
     commit: str
@@ -32,6 +34,7 @@ class Landing:
     changed: tuple[str, ...]
     watermark: Document | None
     manifests: Mapping[str, Document]
+    logs: tuple[str, ...] = ()
 
 
 def read_landings(lake: LakeReader, chain: Sequence[Commit]) -> list[Landing]:
@@ -51,7 +54,8 @@ def read_landings(lake: LakeReader, chain: Sequence[Commit]) -> list[Landing]:
             }
             own = tuple(path for path in changed if path.startswith(prefix))
             watermark = lake.document(commit["id"], f"{prefix}{WATERMARK}")
-            landings.append(Landing(commit["id"], source, own, watermark, manifests))
+            logs = tuple(path for files in change_files(paths).values() for path in files)
+            landings.append(Landing(commit["id"], source, own, watermark, manifests, logs))
     return landings
 
 
@@ -68,16 +72,16 @@ def check_watermarks(landings: Sequence[Landing]) -> Checked:
             violations.append(Violation(where, "did not change with the rows of its source"))
         positions = {position["table"]: position for position in landing.watermark.get("positions", ())}
         count += len(positions)
+        logged = [position for position in positions.values() if position.get("kind") == "lsn"]
+        if logged or landing.logs:
+            positions = {table: one for table, one in positions.items() if one not in logged}
+            fault = log_fault(logged[0] if logged else None, landing.logs)
+            violations += [Violation(where, fault)] if fault else []
         for table in sorted({*landing.manifests, *positions}):
             fault = _fault(positions.get(table), landing.manifests.get(table))
             if fault:
                 violations.append(Violation(f"{where}#{table}", fault))
     return Checked("positions", max(count, len(landings)), tuple(violations))
-
-
-def change_logs(paths: Sequence[str]) -> list[str]:
-    """I3: tables that have a change log, whose order could be checked."""
-    return sorted({path.split("/changes/")[0] for path in paths if "/changes/" in path})
 
 
 def _fault(position: Document | None, manifest: Document | None) -> str:

@@ -6,11 +6,12 @@ run dies, the next one finds position and data in one of two states, both whole,
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from include.ingestion.batch import Desk
 from include.ingestion.capture_feed import capture_of, captured_tables, feed_of, held_position, lake_name
@@ -22,7 +23,7 @@ from include.ingestion.connectors.postgres_slot import Feed, SlotState, create_s
 from include.ingestion.connectors.postgres_snapshot import Range, read_range, snapshot_ranges
 from include.ingestion.connectors.postgres_watch import SlotWatch
 from include.ingestion.connectors.postgres_watch import watching as watching_feed
-from include.ingestion.pgoutput import CdcError, LogPosition
+from include.ingestion.pgoutput import CdcError, Decoded, LogPosition
 from include.lake import Lake, write_watermark
 from include.settings import Settings
 from include.spec.refs import Captured, CommitRef, Position
@@ -177,9 +178,11 @@ def _go_on(
     check_publication(feed, known)
     routes.release()
     window = read_window(feed, held, known=known, window_bytes=window_bytes)
-    for decoded in window:
-        for batch in decoded.changes:
-            log.append(routes.folder(batch), batch)
+    # What is raised here must not leave the reading to the garbage collector: the slot would stay in use.
+    with closing(cast("Generator[Decoded]", window.changes)) as parts:
+        for decoded in parts:
+            for batch in decoded.changes:
+                log.append(routes.folder(batch), batch)
     reached = window.position
     log.stage(desk.lake, desk.draft, held.lsn, reached.lsn)
     routes.write_shapes(log.scratch)

@@ -6,7 +6,7 @@ import pytest
 
 from include.audit.commits import check_chain, check_merges, check_protection, check_verdicts
 from include.audit.result import Result, combined
-from include.audit.watermarks import Landing, change_logs, check_watermarks, snapshot_digest
+from include.audit.watermarks import Landing, check_watermarks, snapshot_digest
 
 TOLD = {
     "headrace.run_id": "run-1",
@@ -151,7 +151,32 @@ def test_a_watermark_apart_from_its_rows_is_named(changes, named):
     assert ids(check_watermarks([landing(**changes)])) == [named]
 
 
-def test_a_change_log_is_seen():
-    assert change_logs(["raw/shop/orders/changes/0.parquet", "raw/shop/orders/snapshot/0.parquet"]) == [
-        "raw/shop/orders"
-    ]
+LOG = {"table": "", "kind": "lsn", "value": "0/200@slot@7@1"}
+LOGS = tuple(
+    f"raw/shop/orders/changes/{first}-{last}-00000.parquet"
+    for first, last in (("0" * 16, f"{256:016X}"), (f"{256:016X}", f"{512:016X}"))
+)
+
+
+def logged(position=LOG, logs=LOGS):
+    return landing(watermark={"positions": [position]}, changed=(PATH, *logs), manifests={}, logs=logs)
+
+
+def test_a_position_of_the_log_with_its_changes_is_kept():
+    assert check_watermarks([logged()]).violations == ()
+    # Nothing of ours was in the log since.
+    assert check_watermarks([logged(LOG | {"value": "1/0@slot@7@1"})]).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ({"position": LOG | {"value": "0/1FF@slot@7@1"}}, "names 0/1FF, but there are changes up to 0/200"),
+        ({"position": LOG | {"value": "0/200"}}, "names '0/200', which is no position in a log"),
+        ({"position": LOG | {"kind": "cursor"}}, "names no position of the log, but there are changes"),
+        ({"logs": ()}, "names a position of a log, but there are no changes"),
+    ],
+)
+def test_a_position_of_the_log_apart_from_its_changes_is_named(planted, said):
+    violations = check_watermarks([logged(**planted)]).violations
+    assert said in [violation.what for violation in violations]
