@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     retail_dsn: SecretStr = SecretStr("")
     retail_live_dsn: SecretStr = SecretStr("")
     flights_dsn: SecretStr = SecretStr("")
+    weather_url: str = "http://127.0.0.1:8090"
 
     # Spark runs on this Java unless JAVA_HOME names another; the embedded stack finds one.
     java_home: str = ""

@@ -1,4 +1,4 @@
-"""`headrace replay`: let an operational database live through its year."""
+"""`headrace replay`: a database lives through its year; `headrace weather`: an API of its weather."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,11 +26,13 @@ class Year(StrEnum):
     """Whose year."""
 
     RETAIL = "retail"
+    FLIGHTS = "flights"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the root."""
+    """Add the commands to the root."""
     app.command()(replay)
+    app.command()(weather)
 
 
 def replay(
@@ -46,6 +48,7 @@ def replay(
         typer.Option(min=0.001, help="Seconds of the year in a second; else as fast as it goes."),
     ] = None,
     households: Annotated[int | None, typer.Option(min=1, help="Only the first so many households.")] = None,
+    carrier: Annotated[str | None, typer.Option(help="Only this carrier's flights, as in HA.")] = None,
     seed: Annotated[int, typer.Option(help="What is mistaken, changed and late.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Drop what is there, and open anew.")] = False,
     home: Home = None,
@@ -55,7 +58,7 @@ def replay(
 
     folder = (home or home_folder()).absolute()
     settings = Settings(_env_file=folder / STACK_ENV, home=folder)  # type: ignore[call-arg]
-    plan, field = _plan(households, seed)
+    plan, field = _plan(year, households, carrier, seed)
     dsn = getattr(settings, field).get_secret_value()
     if not dsn:
         raise NoDatabaseError(
@@ -63,6 +66,10 @@ def replay(
             remedy="Run `headrace up`, or set it to the address of a database of the replay's own.",
         )
     console = Console(stderr=True)
+    if year is Year.FLIGHTS and settings.s3_access_key_id:
+        from include.demo import flights_files
+
+        console.print(f"dropped {', '.join(flights_files.drop(settings))}", highlight=False)
     with _told(console, year) as told:
         done = apply(dsn, plan, until=until, speed=speed, again=again, progress=told)
     at = done.position
@@ -74,8 +81,25 @@ def replay(
     )
 
 
-def _plan(households: int | None, seed: int) -> tuple["Plan", str]:
+def weather(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On loopback; 0 for a free one.")] = 8090,
+) -> None:
+    """Serve the weather of the flights' year as a JSON API, page by page, until stopped."""
+    from include.demo import weather_api
+
+    weather_api.serve(port)
+
+
+def _plan(year: Year, households: int | None, carrier: str | None, seed: int) -> tuple["Plan", str]:
     """What happens, and the field of the settings that names its database."""
+    if year is Year.FLIGHTS:
+        if households is not None:
+            raise typer.BadParameter("only retail has households; flights has --carrier")
+        from include.demo.replay.flights import FlightsYear
+
+        return FlightsYear(carrier, seed), "flights_dsn"
+    if carrier is not None:
+        raise typer.BadParameter("only flights has carriers; retail has --households")
     from include.demo.complete_journey import Slice
     from include.demo.replay.retail import RetailYear
 

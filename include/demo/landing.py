@@ -62,10 +62,10 @@ def drop(
         progress: Told the file and how many rows went in.
     """
     started = time.monotonic()
-    filesystem, folder = _bucket(settings)
+    store, folder = _bucket(settings)
     receipt = f"{folder}/_delivered.{part.name}.json"
-    present = _present(filesystem, folder)
-    delivered = _receipt(filesystem, receipt)
+    present = _present(store, folder)
+    delivered = _receipt(store, receipt)
     if delivered is not None and delivered <= present:
         return Dropped(len(delivered), 0, 0, time.monotonic() - started)
     names: set[str] = set()
@@ -79,13 +79,13 @@ def drop(
                 continue
             while len(pending) > WORKERS:  # bounds how many weeks are held in memory
                 pending.pop(0).result()
-            pending.append(workers.submit(_put, filesystem, f"{folder}/{name}", table))
+            pending.append(workers.submit(_put, store, f"{folder}/{name}", table))
             rows, written = rows + table.num_rows, written + 1
             if progress is not None:
                 progress(name, table.num_rows)
         for future in pending:
             future.result()
-    with filesystem.open_output_stream(receipt) as stream:
+    with store.open_output_stream(receipt) as stream:
         stream.write(json.dumps(sorted(names)).encode())
     return Dropped(len(names), written, rows, time.monotonic() - started)
 
@@ -100,32 +100,37 @@ def weekly_file(table: pa.Table) -> bytes:
 def _bucket(settings: Settings) -> tuple[FileSystem, str]:
     assert isinstance(PROMOTIONS.read, Files)
     folder = f"{settings.landing_bucket}/{PROMOTIONS.read.pattern.rsplit('/', 1)[0]}"
-    filesystem = S3FileSystem(
+    store = filesystem(settings)
+    store.create_dir(settings.landing_bucket)
+    return store, folder
+
+
+def filesystem(settings: Settings) -> FileSystem:
+    """The store that the landing bucket is in."""
+    return S3FileSystem(
         access_key=settings.s3_access_key_id,
         secret_key=settings.s3_secret_access_key.get_secret_value(),
         endpoint_override=settings.s3_endpoint,
         region=settings.s3_region,
         allow_bucket_creation=True,
     )
-    filesystem.create_dir(settings.landing_bucket)
-    return filesystem, folder
 
 
-def _present(filesystem: FileSystem, folder: str) -> set[str]:
-    found = filesystem.get_file_info(FileSelector(folder, allow_not_found=True))
+def _present(store: FileSystem, folder: str) -> set[str]:
+    found = store.get_file_info(FileSelector(folder, allow_not_found=True))
     return {info.base_name for info in found if info.type == FileType.File and info.size > 0}
 
 
-def _receipt(filesystem: FileSystem, path: str) -> set[str] | None:
-    if filesystem.get_file_info(path).type != FileType.File:
+def _receipt(store: FileSystem, path: str) -> set[str] | None:
+    if store.get_file_info(path).type != FileType.File:
         return None
-    with filesystem.open_input_stream(path) as stream:
+    with store.open_input_stream(path) as stream:
         return set(json.loads(stream.read()))
 
 
-def _put(filesystem: FileSystem, path: str, table: pa.Table) -> None:
+def _put(store: FileSystem, path: str, table: pa.Table) -> None:
     # Arrow would compress a name that ends in .gz once more.
-    with filesystem.open_output_stream(path, compression=None) as stream:
+    with store.open_output_stream(path, compression=None) as stream:
         stream.write(weekly_file(table))
 
 

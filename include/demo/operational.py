@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 from psycopg import sql
 
 from include.demo import complete_journey
 from include.demo.complete_journey import Slice
+from include.demo.copying import copy_rows
 from include.ingestion.contracts import arrow_schema
 from include.sources.retail import SOURCE
 from include.spec.reads import DatabaseTable
-from include.spec.source import Table
 
 _SCHEMA, _CONSTRAINTS = (Path(__file__).parent / "retail.sql").read_text().split("-- rows\n")
 # The order in which rows go in: a referred table before those that refer to it.
@@ -65,7 +63,16 @@ def load(dsn: str, part: Slice = complete_journey.WHOLE, progress: Progress | No
         for table in reversed(_TABLES):
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(table.name)))
         connection.execute(_SCHEMA)
-        rows = {table.name: _copy(connection, table, part, progress) for table in _TABLES}
+        rows = {
+            table.name: copy_rows(
+                connection,
+                table.name,
+                (schema := arrow_schema(table)),
+                complete_journey.read(table.name, schema, part),
+                progress,
+            )
+            for table in _TABLES
+        }
         connection.execute(_CONSTRAINTS)
         connection.execute(sql.SQL("COMMENT ON SCHEMA public IS {}").format(sql.Literal(_mark(part))))
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -92,21 +99,3 @@ def _found(connection: psycopg.Connection, part: Slice) -> dict[str, int] | None
 
 def _mark(part: Slice) -> str:
     return f"Complete Journey, {part.name}"
-
-
-def _copy(connection: psycopg.Connection, table: Table, part: Slice, progress: Progress | None) -> int:
-    schema = arrow_schema(table)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, schema.names))
-    )
-    options = pa_csv.WriteOptions(include_header=False)
-    rows = 0
-    with connection.cursor().copy(statement) as copy:
-        for batch in complete_journey.read(table.name, schema, part):
-            buffer = pa.BufferOutputStream()
-            pa_csv.write_csv(batch, buffer, options)
-            copy.write(memoryview(buffer.getvalue()))
-            rows += batch.num_rows
-            if progress is not None:
-                progress(table.name, batch.num_rows)
-    return rows

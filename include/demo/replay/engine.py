@@ -1,5 +1,6 @@
 """Apply a plan to a database: in order, each transaction once, whatever is killed in between."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,8 +19,7 @@ _LOCK_WAIT_MS = 30_000
 # One message to the server holds no more than this: it is what a killed replay may still apply.
 _BATCH_ROWS = 5_000
 _BATCH_TRANSACTIONS = 500
-# The position is written with the data: what a crash of the server forgets, it forgets of both.
-_SESSION = "-c synchronous_commit=off -c standard_conforming_strings=on -c timezone=UTC"
+_SESSION = "-c standard_conforming_strings=on -c timezone=UTC"
 _POSITION = """
 CREATE SCHEMA replay;
 COMMENT ON SCHEMA replay IS 'How far headrace replay came';
@@ -139,6 +139,9 @@ def replay(
         assert reached is not None
         run = _Run(connection, reached, progress)
         if not reached.finished:
+            if speed is None:
+                # The position is written with the data: what a crash forgets, it forgets of both.
+                connection.execute("SET synchronous_commit = off")
             run.go(plan.transactions(), until, speed)
     return Replayed(
         run.position,
@@ -231,11 +234,19 @@ class _Run:
                 self._apply(batch)
                 batch, rows = [], 0
         else:
-            self._apply(batch, finished=True)
+            self._apply(batch)
+            self._settle(finished=True)
             return
         self._apply(batch)
+        self._settle(finished=False)
 
-    def _apply(self, batch: list[Transaction], *, finished: bool = False) -> None:
+    def _settle(self, *, finished: bool) -> None:
+        """Let everything be on the server's disk, so that who captures changes sees them."""
+        self.connection.execute("SET synchronous_commit = on")
+        self.connection.execute("UPDATE replay.position SET finished = %s", [finished])
+        self.position = dataclasses.replace(self.position, finished=finished)
+
+    def _apply(self, batch: list[Transaction]) -> None:
         at = self.position
         count, rows, reached = at.transactions, at.rows, at.reached
         parts: list[str] = []
@@ -247,8 +258,6 @@ class _Run:
                 f"BEGIN;{one.statements};UPDATE replay.position SET transactions = {count}, rows = {rows},"  # noqa: S608
                 f" reached = '{stamp}';COMMIT;"
             )
-        if finished:
-            parts.append("UPDATE replay.position SET finished = true")
         try:
             self.connection.execute("".join(parts).encode())
         except psycopg.errors.OperationalError:
@@ -258,7 +267,7 @@ class _Run:
                 f"The database refused a transaction of the plan after number {at.transactions}: {error}",
                 remedy="Undo what others changed in this database, or begin anew with --again.",
             ) from error
-        self.position = Position(at.plan, count, rows, reached, finished)
+        self.position = Position(at.plan, count, rows, reached, finished=False)
         if self.progress is not None:
             self.progress(reached.strftime("%Y-%m-%d %H:%M"), rows - at.rows)
 
