@@ -8,7 +8,7 @@ import itertools
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +17,15 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from include.ingestion import contracts
-from include.ingestion.connectors import postgres
 from include.ingestion.connectors.files import File, FileStore
 from include.ingestion.quarantine import Reading, read_manifest, referred_columns
+from include.ingestion.row_reads import Reached, opened, write_rows
 from include.ingestion.snapshot import FOLDER, MANIFEST, Manifest, Part, write_parts
+from include.ingestion.spans import WHAT_IS_NEW, Asked
 from include.lake import Lake, discard, upload, write_watermark
 from include.lake.remove import remove
 from include.settings import Settings
-from include.spec.reads import DatabaseTable, Files
+from include.spec.reads import DatabaseTable, Files, RestApi, SqlTable
 from include.spec.refs import CommitRef, DraftRef, Landed, Landing, Position
 from include.spec.source import Source, Table
 
@@ -54,14 +55,15 @@ class Desk:
     source: Source
 
 
-def land(desk: Desk, origin: str) -> Landing:
-    """Land all tables that are read together: one database at one instant, or one folder of files.
+def land(desk: Desk, origin: str, asked: Asked = WHAT_IS_NEW) -> Landing:
+    """Land all tables that are read together: one database at one instant, one folder of files, one API.
 
     Holds a few batches in memory, whatever the size of a table.
 
     Args:
         desk: Where.
         origin: One of `source.origins`.
+        asked: What to read of incremental tables.
 
     Raises:
         ContractError: What arrived is not what is declared; the draft must not be published.
@@ -71,8 +73,8 @@ def land(desk: Desk, origin: str) -> Landing:
     tables = desk.source.tables_of(origin)
     assert tables, f"{desk.source.name} has no origin {origin}"
     reads = [table.read for table in tables]
-    if isinstance(reads[0], DatabaseTable):
-        landed = _land_database(desk, origin, reads[0].dsn, tables)
+    if not isinstance(reads[0], Files):
+        landed = _land_rows(desk, origin, reads[0], asked)
     else:
         known: Values = {}
         waves = desk.source.waves(origin)
@@ -92,23 +94,26 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _land_database(desk: Desk, origin: str, dsn: str, tables: Sequence[Table]) -> tuple[Landed, ...]:
-    address = getattr(desk.settings, dsn).get_secret_value()
+def _land_rows(
+    desk: Desk, origin: str, how: DatabaseTable | SqlTable | RestApi, asked: Asked
+) -> tuple[Landed, ...]:
     known: Values = {}
-    with postgres.snapshot(address, origin) as instant, ThreadPoolExecutor(WORKERS) as workers:
+    reached: dict[str, Reached | None] = {}
+    with opened(desk.settings, how, origin) as (reader, at_once), ThreadPoolExecutor(at_once) as workers:
 
         def read(table: Table) -> Landed:
-            def write(folder: Path, _base: Manifest | None, reading: Reading) -> Manifest:
-                shown = f"database {origin}, table {table.name}"
-                rows = reading.sieve.passed(instant.read(table), reading.origin(shown))
-                parts = write_parts(contracts.arrow_schema(table), rows, folder, _names(desk.draft))
-                return Manifest(table.contract_hash, parts)
+            def write(folder: Path, base: Manifest | None, reading: Reading) -> Manifest:
+                manifest, reached[table.name] = write_rows(desk, table, reader, folder, base, reading, asked)
+                return manifest
 
-            return land_table(desk, table, write, lambda manifest: ("snapshot", manifest.digest), known)
+            def position(manifest: Manifest) -> Reached:
+                return reached[table.name] or ("snapshot", manifest.digest)
+
+            return land_table(desk, table, write, position, known)
 
         # Tables that others refer to are read before these.
         landed = [one for wave in desk.source.waves(origin) for one in workers.map(read, wave)]
-    order = [desk.source.prefix(table.name) for table in tables]
+    order = [desk.source.prefix(table.name) for table in desk.source.tables_of(origin)]
     return tuple(sorted(landed, key=lambda one: order.index(one.table)))
 
 
@@ -228,7 +233,3 @@ def _kept(table: Table, base: Manifest | None) -> dict[str, Part]:
     if base is None or base.contract != table.contract_hash:
         return {}
     return {part.origin: part for part in base.parts}
-
-
-def _names(draft: DraftRef) -> Iterator[str]:
-    return (f"{draft.branch}-{number:05d}.parquet" for number in itertools.count())

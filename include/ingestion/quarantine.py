@@ -135,6 +135,11 @@ def quarantine_folder(source: str, table: str) -> str:
     return f"quarantine/{source}/{table}"
 
 
+def whole(table: Table) -> str:
+    """How a table is called as an origin that is read as a whole."""
+    return f"{table.read.origin}: {table.name}"
+
+
 def read_manifest(lake: Lake, ref: Ref, folder: str) -> Manifest | None:
     """What a snapshot, or its quarantine, holds; None where there is none."""
     path = f"{folder}/{MANIFEST}"

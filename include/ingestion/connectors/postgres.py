@@ -15,6 +15,7 @@ from adbc_driver_postgresql import dbapi
 from psycopg import sql
 
 from include.ingestion import contracts
+from include.ingestion.spans import EVERYTHING, Span
 from include.spec.errors import HeadraceError
 from include.spec.reads import DatabaseTable
 from include.spec.source import Column, Table
@@ -58,19 +59,24 @@ class Snapshot:
     name: str
     exported: str
 
-    def read(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """All rows of a table in the order of its key, as declared.
+    def shown(self, table: Table) -> str:
+        """Where the rows of a table come from, for people."""
+        read = _database_table(table)
+        return f"database {self.name}, table {read.schema_name}.{read.relation or table.name}"
+
+    def read(self, table: Table, span: Span = EVERYTHING) -> Iterator[pa.RecordBatch]:
+        """The rows of a table, or those within a span of its cursor, in the order of its key, as declared.
 
         Raises:
             ContractError: The relation is not there, or not as declared.
             DatabaseError: The database refused or broke off.
         """
         read = _database_table(table)
-        origin = f"database {self.name}, table {read.schema_name}.{read.relation or table.name}"
+        origin = self.shown(table)
         schema = contracts.arrow_schema(table)
         with connected(self.dsn, self.name, self.exported) as cursor:
             _check(cursor, table, read, origin)
-            cursor.execute(_select(table, read))
+            cursor.execute(_select(table, read, span))
             for batch in cursor.fetch_record_batch():
                 yield contracts.conform(table, schema, _decimals(table, batch), origin)
 
@@ -133,15 +139,28 @@ def _accepted(column: Column) -> tuple[str, ...]:
     return _STRINGS if column.type == "string" else (_SPELLED[column.type],)
 
 
-def _select(table: Table, read: DatabaseTable) -> str:
+def _select(table: Table, read: DatabaseTable, span: Span) -> str:
     """In the order of the key, so that the same rows always make the same bytes."""
     order = table.key or tuple(column.name for column in table.columns)
-    statement = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
+    statement = sql.SQL("SELECT {} FROM {} {} ORDER BY {}").format(
         sql.SQL(", ").join(_selected(column) for column in table.columns),
         sql.Identifier(read.schema_name, read.relation or table.name),
+        _within(read, span),
         sql.SQL(", ").join(sql.Identifier(name) for name in order),
     )
     return statement.as_string(None)
+
+
+def _within(read: DatabaseTable, span: Span) -> sql.Composable:
+    if read.incremental is None:
+        return sql.SQL("")
+    cursor = sql.Identifier(read.incremental.cursor)
+    bounds = [
+        sql.SQL("{} {} {}").format(cursor, sql.SQL(sign), sql.Literal(bound))
+        for sign, bound in ((">=", span.since), ("<", span.until))
+        if bound is not None
+    ]
+    return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(bounds)) if bounds else sql.SQL("")
 
 
 def _selected(column: Column) -> sql.Composable:
