@@ -211,6 +211,7 @@ def land_table(
         seconds=time.monotonic() - started,
         position=Position(kind=kind, value=value, table=table.name),  # type: ignore[arg-type]
         quarantined=balance.quarantined,
+        rows_in=balance.rows_in,
     )
     logger.info(
         "%s: %s rows in %s files, %s, %.1f s",

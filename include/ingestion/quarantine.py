@@ -6,6 +6,7 @@ them by entering the other.
 """
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ from include.lake import Lake, discard, upload
 from include.lake.objects import Ref, read_bytes, stat_or_none
 from include.lake.remove import remove
 from include.spec.contract import References
-from include.spec.refs import CommitRef, DraftRef
+from include.spec.refs import CommitRef, DraftRef, Landed
 from include.spec.source import Source, Table
+
+BALANCE_KEY = "balance"
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,15 @@ class Reading:
         manifest = Manifest(self._table.contract_hash, tuple(written))
         held = {part.name for part in before.parts} if before else set()
         fresh = sum(part.rows for part in published.parts if part.name not in held)
-        assert self.sieve.rows_in == fresh + self.sieve.rows_apart, "a row that was read is nowhere"
         total = published.rows + manifest.rows
+        rows_in = self.sieve.rows_in + published.rows - fresh + sum(part.rows for part in self._kept)
+        assert rows_in == total, f"{rows_in} rows were read, and {total} are published or apart"
         self._check_share(manifest.rows, total)
         was = self.base.digest if self.base else None
         changed = was != (manifest.digest if manifest.parts else None)
         if changed:
             self._stage(manifest)
-        return Balance(total, manifest.rows, changed)
+        return Balance(rows_in, manifest.rows, changed)
 
     def _stage(self, manifest: Manifest) -> None:
         held = {part.name for part in self.base.parts} if self.base else set()
@@ -128,6 +132,19 @@ class Reading:
             accepted=f"at most {self._table.quarantine_at_most:.0%}, or another quarantine_at_most",
             table=self._table.name,
         )
+
+
+def balance_metadata(landed: Iterable[Landed]) -> dict[str, str]:
+    """What the commit of a landing says of it: rows in, published and quarantined, by table.
+
+    Args:
+        landed: The tables of the commit.
+    """
+    balance = {
+        one.table: {"in": one.rows_in, "published": one.rows, "quarantined": one.quarantined}
+        for one in landed
+    }
+    return {BALANCE_KEY: json.dumps(balance, sort_keys=True, separators=(",", ":"))}
 
 
 def quarantine_folder(source: str, table: str) -> str:

@@ -24,7 +24,14 @@ _SHOWN = 60
 
 def row_texts(batch: pa.RecordBatch) -> list[str]:
     """Each row of a batch as a JSON object, its columns in the batch's order."""
-    return [json.dumps(row, default=_text, ensure_ascii=False) for row in _finite(batch.to_pylist())]
+    return [row_text(row) for row in batch.to_pylist()]
+
+
+def row_text(row: Mapping[str, Any]) -> str:
+    """One row as a JSON object, its columns in the order of the mapping."""
+    return json.dumps(
+        {name: _finite(value) for name, value in row.items()}, default=_text, ensure_ascii=False
+    )
 
 
 def batch_of(texts: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
@@ -32,7 +39,7 @@ def batch_of(texts: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
     rows = [json.loads(text) for text in texts]
     misfits: dict[int, tuple[str, str]] = {}
     for index, row in enumerate(rows):
-        missing = [name for name in schema.names if name not in row] if isinstance(row, dict) else [LINE]
+        missing = _missing(row, schema)
         if missing:
             misfits[index] = ("columns", f"there is no column {', '.join(map(repr, missing))}")
             rows[index] = {}
@@ -118,6 +125,13 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.cast(values, kind, safe=True)
 
 
+def _missing(row: Any, schema: pa.Schema) -> list[str]:
+    """Columns that a row does not have; one that may be empty need not be there."""
+    if not isinstance(row, dict) or LINE in row:
+        return list(schema.names)
+    return [field.name for field in schema if field.name not in row and not field.nullable]
+
+
 def _bytes(text: str) -> bytes:
     try:
         return base64.b16decode(text.upper())
@@ -131,13 +145,9 @@ def _trimmed(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.ascii_trim(values, " \t") if numeric and pa.types.is_string(values.type) else values
 
 
-def _finite(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with NaN and infinities as text, since JSON cannot say them."""
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                row[name] = repr(value)
-    return rows
+def _finite(value: Any) -> Any:
+    """The value, as text where it is NaN or infinite, which JSON cannot say."""
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(value: object) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -146,6 +147,11 @@ class Sieve:
     def rows_apart(self) -> int:
         """Rows that were written apart by this reading."""
         return sum(part.rows for part in self.parts)
+
+    def rows_here(self) -> Iterator[dict[str, Any]]:
+        """The rows that were written apart by this reading."""
+        for part in self.parts:
+            yield from pq.read_table(self._folder / part.name).to_pylist()
 
     def _remember(self, batch: pa.RecordBatch) -> None:
         for column, values in self._seen.items():

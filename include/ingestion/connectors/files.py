@@ -144,7 +144,7 @@ class FileStore:
         url = f"{file.url}{inner}"
         match table.read.format:
             case "csv":
-                return formats.read_csv(table, url, stream)
+                return formats.read_csv(table, url, stream, again)
             case "jsonl":
                 return formats.read_jsonl(table, url, stream, again)
             case "excel":

@@ -17,7 +17,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from include.ingestion import contracts
-from include.ingestion.connectors import rows
+from include.ingestion.connectors import csv_rows, rows
 from include.ingestion.connectors.expanded import TooLarge, allowed_bytes, seekable
 from include.spec.reads import Files
 from include.spec.source import Table
@@ -43,21 +43,51 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def read_csv(table: Table, url: str, stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    """The rows of a CSV stream.
+def read_csv(
+    table: Table, url: str, stream: IO[bytes], again: Callable[[], IO[bytes]]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a CSV stream; of a table that puts rows apart, from a bad value on row by row.
+
+    Args:
+        table: The declaration.
+        url: Of the file, for errors.
+        stream: Its bytes.
+        again: Gives them once more, from the beginning.
 
     Raises:
         ContractError: Of a value or a column that is not as declared.
     """
-    schema = contracts.arrow_schema(table)
+    buffered, names = _csv_header(stream)
+    contracts.check_names(table, names, url)
+    if not buffered.peek(1):
+        return
+    taken = 0
+    try:
+        for batch in _typed_csv(table, url, buffered, names):
+            yield batch
+            taken += batch.num_rows
+    except pa.ArrowInvalid as error:
+        if table.on_violation == "refuse":
+            raise _csv_violation(table, url, names, error) from error
+    else:
+        return
+    buffered, names = _csv_header(again())
+    yield from csv_rows.read_rows(table, buffered, names, skip=taken, block_size_bytes=BLOCK_SIZE_BYTES)
+
+
+def _csv_header(stream: IO[bytes]) -> tuple[io.BufferedReader, list[str]]:
+    """The stream behind its first line, and the names on that line."""
     buffered = io.BufferedReader(_raw(stream), BLOCK_SIZE_BYTES)
     header = buffered.readline(LONGEST_HEADER_BYTES)
     if len(header) == LONGEST_HEADER_BYTES:
         raise pa.ArrowInvalid(f"its first line is longer than {LONGEST_HEADER_BYTES:,} bytes")
-    names = next(csv.reader([header.decode("utf-8-sig")]), [])
-    contracts.check_names(table, names, url)
-    if not buffered.peek(1):
-        return
+    return buffered, next(csv.reader([header.decode("utf-8-sig")]), [])
+
+
+def _typed_csv(
+    table: Table, url: str, buffered: io.BufferedReader, names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    schema = contracts.arrow_schema(table)
     # Without threads the error of a bad value carries its row; the files themselves are read in parallel.
     options = pa_csv.ReadOptions(block_size=BLOCK_SIZE_BYTES, use_threads=False, column_names=names)
     convert = pa_csv.ConvertOptions(
@@ -66,14 +96,9 @@ def read_csv(table: Table, url: str, stream: IO[bytes]) -> Iterator[pa.RecordBat
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    try:
-        reader = pa_csv.open_csv(
-            pa.PythonFile(buffered, mode="r"), read_options=options, convert_options=convert
-        )
-        for batch in reader:
-            yield contracts.conform(table, schema, batch, url)
-    except pa.ArrowInvalid as error:
-        raise _csv_violation(table, url, names, error) from error
+    reader = pa_csv.open_csv(pa.PythonFile(buffered, mode="r"), read_options=options, convert_options=convert)
+    for batch in reader:
+        yield contracts.conform(table, schema, batch, url)
 
 
 def _raw(stream: IO[bytes]) -> Any:

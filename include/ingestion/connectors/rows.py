@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from include.ingestion import contracts
+from include.ingestion.row_text import row_text, with_misfits
 from include.spec.source import Column, Table
 
 BATCH_ROWS = 16_384
@@ -34,19 +35,34 @@ def batches(
         batch_rows: Rows of a batch at most.
 
     Raises:
-        ContractError: A value is missing where it must not be, or is of another type.
+        ContractError: A value is missing where it must not be, or is of another type; a table that puts
+            rows apart has such a row named in the column `_misfit`.
     """
     schema = contracts.arrow_schema(table)
     columns = [(column, converter(column)) for column in table.columns]
     held: list[list[Any]] = [[] for _ in columns]
+    lenient = table.on_violation == "quarantine"
+    misfits: dict[int, tuple[str, str]] = {}
+    texts: dict[int, str] = {}
     for where, row in rows:
         for (column, convert), values in zip(columns, held, strict=True):
-            values.append(_value(table, column, convert, where, row.get(column.name)))
+            if lenient and row.get(column.name) is None:
+                values.append(None)
+                continue
+            try:
+                values.append(_value(table, column, convert, where, row.get(column.name)))
+            except contracts.ContractError as error:
+                if not lenient:
+                    raise
+                misfits.setdefault(len(values), (f"type({column.name})", error.message))
+                texts[len(values)] = row_text({one.name: row.get(one.name) for one in table.columns})
+                values.append(None)
         if len(held[0]) >= batch_rows:
-            yield _batch(schema, held)
+            yield with_misfits(_batch(schema, held), misfits, texts)
             held = [[] for _ in columns]
+            misfits, texts = {}, {}
     if held[0]:
-        yield _batch(schema, held)
+        yield with_misfits(_batch(schema, held), misfits, texts)
 
 
 def check_fields(table: Table, names: Iterable[str], where: str) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ COLUMNS = (
 
 
 def a_table(**changes) -> Table:
-    fields = {
+    fields: dict[str, Any] = {
         "name": "orders",
         "description": "One order.",
         "read": SHOP,
@@ -33,7 +34,7 @@ def a_table(**changes) -> Table:
 
 
 def products(**changes) -> Table:
-    fields = {
+    fields: dict[str, Any] = {
         "name": "products",
         "columns": (Column(name="product_id", type="int32"), Column(name="order_id", type="int64")),
         "key": ("product_id",),
