@@ -118,9 +118,21 @@ def replay(
         progress: Told of every batch.
 
     Raises:
-        ReplayError: The database holds something else, another replay is at work in it, or it refuses a
-            transaction of the plan.
+        ReplayError: The database holds something else, another replay is at work in it, it refuses a
+            transaction of the plan, or it went away.
     """
+    try:
+        return _replay(dsn, plan, until, speed, again, progress)
+    except psycopg.OperationalError as error:
+        raise ReplayError(
+            f"The database does not answer: {str(error).strip()}",
+            remedy="Start it (`headrace up`), then run the same again: it goes on where it was.",
+        ) from error
+
+
+def _replay(
+    dsn: str, plan: Plan, until: datetime | None, speed: float | None, again: bool, progress: Progress | None
+) -> Replayed:
     started = time.monotonic()
     with psycopg.connect(dsn, autocommit=True, options=_SESSION) as connection:
         _take_lock(connection)
@@ -260,7 +272,7 @@ class _Run:
             )
         try:
             self.connection.execute("".join(parts).encode())
-        except psycopg.errors.OperationalError:
+        except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             raise ReplayError(

@@ -102,7 +102,7 @@ def test_the_files_hold_all_rows_and_missing_values_are_missing():
     assert dropped == flights_files.files()
     planes = gzip.decompress(dropped["planes.csv.gz"]).decode().splitlines()
     assert len(planes) == 3_322 + 1
-    assert planes[1] == "N10156,2004,Fixed wing multi engine,EMBRAER,EMB-145XR,2,55,,Turbo-fan"
+    assert planes[1] == '"N10156",2004,"Fixed wing multi engine","EMBRAER","EMB-145XR",2,55,,"Turbo-fan"'
     airports = [json.loads(line) for line in dropped["airports.jsonl"].decode().splitlines()]
     assert len(airports) == 1_458
     assert sum(airport["tzone"] is None for airport in airports) == 3
