@@ -15,6 +15,7 @@ from include.settings import home_folder
 BENCHES = {
     "lake_server": "commit and merge against tree size, SDK operations, publish cycles",
     "lake_client": "checkout and upload against plain copies",
+    "cdc": "changes from the log to files on main against pg_recvlogical, and memory",
 }
 
 

@@ -36,6 +36,6 @@ def test_a_report_is_kept_as_json(tmp_path, capsys):
 
 
 def test_every_bench_can_be_run():
-    assert set(BENCHES) >= {"lake_server", "lake_client"}
+    assert set(BENCHES) >= {"lake_server", "lake_client", "cdc"}
     for name in BENCHES:
         assert callable(importlib.import_module(f"bench.{name}").run)
