@@ -5,6 +5,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from include.orchestration import assets
+from include.orchestration.asked import asked_params
 from include.orchestration.defaults import dag_defaults
 from include.orchestration.dry_run import dry_run_param
 from include.orchestration.ingest import BatchIngestion
@@ -32,6 +33,7 @@ def ingest_batch(source: Source) -> None:
         params={
             AS_OF: AS_OF_PARAM,
             **dry_run_param("Land and judge; publish nothing"),
+            **asked_params(source),
         },
     ):
         draft: Any = task(steps.open_draft)()

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from include.spec.errors import HeadraceError
 from include.spec.reads import Backfill, Incremental
 from include.spec.source import Column, Table
 
 Cursor = int | date | datetime
+
+
+class SpanError(HeadraceError):
+    """What was asked for is no range of a table's cursor."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +100,20 @@ def asked_span(table: Table, since: str, until: str) -> Span:
     """The span that somebody asked for, as text; empty has no bound.
 
     Raises:
-        ValueError: The table is not incremental, or a bound is not of the cursor's type.
+        SpanError: A bound is not of the cursor's type, or the end is not behind the begin.
     """
-    if table.read.incremental is None:
-        raise ValueError(f"{table.name} is not read by a cursor")
+    assert table.read.incremental is not None
     column = table.column(table.read.incremental.cursor)
-    bounds = [cursor_of(column, text) if text else None for text in (since, until)]
-    return Span(*bounds)
+    try:
+        first, last = (cursor_of(column, text) if text else None for text in (since, until))
+    except ValueError:
+        first = last = 0
+    if first is not None and last is not None and not first < last:  # type: ignore[operator]  # of one type
+        raise SpanError(
+            f"From {since!r} until {until!r} is no range of {table.name}.{column.name}.",
+            remedy=f"Accepted: two of type {column.type}, times in ISO 8601, the second behind the first.",
+        )
+    return Span(first, last)
 
 
 def partitions(table: Table, span: Span, now: datetime) -> Iterator[Span]:

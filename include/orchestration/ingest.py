@@ -12,6 +12,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.orchestration import assets, publication
+from include.orchestration.asked import asked
 from include.orchestration.moment import asked_moment, pass_on
 from include.settings import settings
 from include.spec.refs import DraftRef, Judged, Landing
@@ -36,20 +37,22 @@ class BatchIngestion:
         assert run_id is not None, "Airflow gives it"
         return open_draft(Lake.connect(settings()), publication.attempt_of(run_id), self.flow, restart=True)
 
-    def land(self, draft: DraftRef, origin: str) -> Landing:
-        """Land the tables of one origin on the draft.
+    def land(self, draft: DraftRef, origin: str, params: Mapping[str, Any] | None = None) -> Landing:
+        """Land the tables of one origin on the draft: what is new of them, or what the form asks for.
 
         Raises:
             AirflowFailException: The data breaks its contract, which no retry can mend.
         """
         from include.ingestion.batch import Desk, land
         from include.ingestion.contracts import ContractError
+        from include.ingestion.spans import SpanError
         from include.lake import Lake
 
         get_current_context()["origin"] = origin  # type: ignore[typeddict-unknown-key]  # names the map index
         try:
-            return land(Desk(Lake.connect(settings()), settings(), draft, self.source), origin)
-        except ContractError as error:
+            desk = Desk(Lake.connect(settings()), settings(), draft, self.source)
+            return land(desk, origin, asked(params))
+        except (ContractError, SpanError) as error:
             raise AirflowFailException(str(error)) from error
 
     def gate(

@@ -70,8 +70,9 @@ class Shelf:
         """What main holds of the only table, in the order of its files."""
         prefix = f"{source.prefix(source.tables[0].name)}/snapshot"
         with checkout(self.lake, self.lake.head(), prefix) as files:
-            parts = sorted((files.folder / prefix).glob("*.parquet"))
-            assert parts
+            manifest = json.loads((files.folder / prefix / "_manifest.json").read_text())
+            parts = [files.folder / prefix / part["name"] for part in manifest["parts"]]
+            assert sorted(parts) == sorted((files.folder / prefix).glob("*.parquet"))
             return [row for part in parts for row in pq.read_table(part).to_pylist()]
 
     def content(self, source: Source) -> str:

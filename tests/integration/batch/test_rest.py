@@ -35,7 +35,7 @@ class Weather:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
-        self.rows = [
+        self.rows: list[dict[str, Any]] = [
             {
                 "station": f"s{number % 3}",
                 "at": f"2013-01-{1 + number:02d}T06:00:00Z",
