@@ -18,7 +18,12 @@ from include.ingestion.capture_feed import capture_of, captured_tables, feed_of,
 from include.ingestion.change_log import ChangeLog
 from include.ingestion.change_routes import Routes
 from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES, advance, read_window
-from include.ingestion.connectors.postgres_publication import begin_anew, check_publication, end_capture
+from include.ingestion.connectors.postgres_publication import (
+    begin_anew,
+    check_publication,
+    end_capture,
+    entries,
+)
 from include.ingestion.connectors.postgres_slot import Feed, SlotState, create_slot, slot_state
 from include.ingestion.connectors.postgres_snapshot import Range, read_range, snapshot_ranges
 from include.ingestion.connectors.postgres_watch import SlotWatch
@@ -149,7 +154,7 @@ def _begin(desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosi
     begin_anew(feed, tuple(routes.tables), lake_name(desk.lake), claimed=claimed)
     routes.clear()
     with create_slot(feed) as slot, ThreadPoolExecutor(WORKERS) as workers:
-        ranges = snapshot_ranges(feed)
+        ranges, routes.entries = snapshot_ranges(feed), entries(feed)
         for part in ranges:
             routes.check(part.layout)
 
@@ -175,7 +180,7 @@ def _go_on(
 ) -> LogPosition:
     """One window of the log behind a position."""
     known = routes.read_shapes()
-    check_publication(feed, known)
+    check_publication(feed, known, routes.entries)
     routes.release()
     window = read_window(feed, held, known=known, window_bytes=window_bytes)
     # What is raised here must not leave the reading to the garbage collector: the slot would stay in use.

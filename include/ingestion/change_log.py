@@ -23,6 +23,7 @@ from include.spec.refs import DraftRef
 
 FOLDER = "changes"
 SHAPE = "_shape.json"
+ENTRY = "publication_entry"
 SHAPE_KEY = b"headrace:shape"
 # Under the length of an object key and easy to read; the server prints positions as X/Y of the same digits.
 _DIGITS = 16
@@ -124,22 +125,29 @@ class _Part:
     rows: int = 0
 
 
-def read_shape(lake: Lake, ref: Ref, folder: str) -> TableShape | None:
-    """The shape of a table as its change log left it; None where there is none."""
+def read_shape(lake: Lake, ref: Ref, folder: str) -> tuple[TableShape, str] | None:
+    """The shape of a table as its change log left it, and its entry in the publication; None for neither."""
     path = f"{folder}/{SHAPE}"
     if stat_or_none(lake, ref, path) is None:
         return None
-    return shape_of(read_bytes(lake, ref, path).decode())
+    text = read_bytes(lake, ref, path).decode()
+    return shape_of(text), str(json.loads(text).get(ENTRY, ""))
 
 
-def shape_text(shape: TableShape) -> str:
-    """A shape as a document."""
-    return json.dumps(asdict(shape), indent=1, ensure_ascii=False) + "\n"
+def shape_text(shape: TableShape, entry: str = "") -> str:
+    """A shape as a document.
+
+    Args:
+        shape: The table.
+        entry: What tells its entry in the publication from any later one.
+    """
+    return json.dumps({**asdict(shape), ENTRY: entry}, indent=1, ensure_ascii=False) + "\n"
 
 
 def shape_of(text: str) -> TableShape:
     """The shape of such a document."""
     fields: dict[str, Any] = json.loads(text)
+    fields.pop(ENTRY, None)
     columns = tuple(ShapeColumn(**column) for column in fields.pop("columns"))
     return TableShape(**fields, columns=columns)
 

@@ -41,6 +41,8 @@ class Routes:
         feed: What is read.
         capture: The declaration.
         tables: Declared tables, by schema and name in the database.
+        released: Folders that got back what was put aside.
+        entries: What tells the entry of each table in the publication from any later one, by its number.
     """
 
     desk: Desk
@@ -48,6 +50,7 @@ class Routes:
     capture: Capture
     tables: Mapping[Relation, Table]
     released: list[str] = field(default_factory=list)
+    entries: dict[int, str] = field(default_factory=dict)
     _kept: dict[str, TableShape] = field(default_factory=dict)
     _aside: dict[str, TableShape] = field(default_factory=dict)
     _written: dict[str, TableShape] = field(default_factory=dict)
@@ -55,9 +58,8 @@ class Routes:
 
     def discard(self) -> None:
         """Drop what a try that died left on the draft."""
-        for table in self.tables.values():
-            discard(self.desk.lake, self.desk.draft, self._raw(table))
-            discard(self.desk.lake, self.desk.draft, self._quarantine(table))
+        for kind in ("raw", "quarantine"):
+            discard(self.desk.lake, self.desk.draft, f"{kind}/{self.desk.source.name}")
 
     def clear(self) -> None:
         """Take all change logs off the draft: of rows that were deleted since, no change would tell."""
@@ -75,6 +77,7 @@ class Routes:
             PublicationError: A table was never loaded.
         """
         lake, draft = self.desk.lake, self.desk.draft
+        aside = {stat.path for stat in list_objects(lake, draft, f"quarantine/{self.desk.source.name}")}
         for relation, table in self.tables.items():
             kept = read_shape(lake, draft, self._raw(table))
             if kept is None:
@@ -84,10 +87,12 @@ class Routes:
                     remedy="`headrace cdc reset` loads all tables anew; or leave it out of the capture.",
                     table=table.name,
                 )
-            self._kept[table.name] = kept
-            aside = read_shape(lake, draft, self._quarantine(table))
-            if aside is not None:
-                self._aside[table.name] = aside
+            self._kept[table.name], entry = kept
+            self.entries |= {self._kept[table.name].relation_id: entry} if entry else {}
+            if f"{self._quarantine(table)}/{SHAPE}" in aside:
+                put_aside = read_shape(lake, draft, self._quarantine(table))
+                assert put_aside is not None
+                self._aside[table.name], _ = put_aside
         return tuple({**self._kept, **self._aside}.values())
 
     def check(self, layout: Layout) -> None:
@@ -158,7 +163,10 @@ class Routes:
         Args:
             scratch: A folder of the caller's.
         """
-        documents = {f"{folder}/{SHAPE}": shape_text(shape) for folder, shape in self._written.items()}
+        documents = {
+            f"{folder}/{SHAPE}": shape_text(shape, self.entries.get(shape.relation_id, ""))
+            for folder, shape in self._written.items()
+        }
         documents |= {f"{folder}/{REASON}": _reason_text(why) for folder, why in self._reasons.items()}
         for number, (path, text) in enumerate(sorted(documents.items())):
             file = scratch / f"document-{number}.json"

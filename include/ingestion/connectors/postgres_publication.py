@@ -5,7 +5,8 @@ whose snapshot is gone: worthless, but the log piles up behind it. Made for the 
 those of another lake may hold what that one has not read yet, and are never touched.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -29,11 +30,14 @@ _RELATIONS = """
     JOIN pg_namespace n ON n.nspname = wanted.schema_name
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
 """
+# An entry is made again, or written again, by whatever alters it; xmin tells which transaction wrote it.
 _PUBLISHED = """
-    SELECT c.oid::bigint, n.nspname, c.relname, p.rowfilter
-    FROM pg_publication_tables p
-    JOIN pg_namespace n ON n.nspname = p.schemaname
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+    SELECT c.oid::bigint, n.nspname, c.relname, t.rowfilter, format('%%s:%%s:%%s', p.xmin, r.oid, r.xmin)
+    FROM pg_publication p
+    JOIN pg_publication_tables t USING (pubname)
+    JOIN pg_namespace n ON n.nspname = t.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+    LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
     WHERE p.pubname = %s
 """
 _SLOT_OF = "SELECT plugin, active_pid FROM pg_replication_slots WHERE slot_name = %s"
@@ -89,15 +93,29 @@ def _drop(connection: psycopg.Connection[Any], feed: Feed, lake: str, *, claimed
         connection.execute(sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(feed.publication)))
 
 
-def check_publication(feed: Feed, captured: Collection[TableShape]) -> None:
-    """Make sure that the publication still brings every change of every table that the lake captures.
+def entries(feed: Feed) -> dict[int, str]:
+    """What tells the entry of each table in the publication from any later one, by number of the table.
+
+    Raises:
+        DatabaseError: The server cannot be asked.
+    """
+    with connected(feed) as connection:
+        return {row[0]: row[4] for row in connection.execute(_PUBLISHED, (feed.publication,)).fetchall()}
+
+
+def check_publication(
+    feed: Feed, captured: Collection[TableShape], before: Mapping[int, str] = MappingProxyType({})
+) -> None:
+    """Make sure that the publication brings, and has brought all the time, every change of every table.
 
     Args:
         feed: Names the publication.
         captured: The tables as the lake knows them.
+        before: Their `entries` when their rows were loaded.
 
     Raises:
-        PublicationError: It leaves out operations, rows, or a table: one that was dropped, or made again.
+        PublicationError: It leaves out operations, rows, or a table: one that was dropped, or made again. Or
+            it did so for a while, as far as its entries tell.
         DatabaseError: The server cannot be asked.
     """
     with connected(feed) as connection:
@@ -121,9 +139,11 @@ def check_publication(feed: Feed, captured: Collection[TableShape]) -> None:
             )
         if row[3] is not None:
             raise _lost(feed, f"leaves out rows of {name}: WHERE {row[3]}", "It was altered")
+        if before.get(table.relation_id, row[4]) != row[4]:
+            raise _lost(feed, f"is not what it was when {name} was loaded", "It was altered, and back")
 
 
-_RESET = "`headrace cdc reset` drops slot and publication, and the next capture loads the tables anew."
+_RESET = "`headrace cdc reset` loads the tables anew, from a new slot."
 
 
 def _check_relations(connection: psycopg.Connection[Any], feed: Feed, relations: Sequence[Relation]) -> None:

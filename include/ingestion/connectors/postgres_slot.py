@@ -17,9 +17,7 @@ from include.ingestion.pgoutput.errors import CdcError
 from include.ingestion.pgoutput.lsn import LogPosition, lsn_text, parse_lsn
 
 PLUGIN = "pgoutput"
-_ANEW = (
-    "Changes may be lost: drop the slot (drop_slot) and load the tables anew from a new one (create_slot)."
-)
+_ANEW = "Changes may be lost: `headrace cdc reset` loads the tables anew, from a new slot."
 _SLOT = """
     SELECT s.plugin, s.database, s.wal_status, s.invalidation_reason, s.active_pid,
         s.confirmed_flush_lsn::text, s.restart_lsn::text, s.safe_wal_size, s.temporary,
@@ -251,8 +249,7 @@ def _publication(feed: Feed, found: int | None) -> int:
     if found is None:
         raise CdcError(
             f"Publication {feed.publication!r} of {feed.name} does not exist.",
-            remedy="Make it (create_publication) before the slot; if it was there before, changes are lost: "
-            "drop the slot (drop_slot) and load the tables anew from a new one (create_slot).",
+            remedy=f"It must be there before the slot. Where it was: {_ANEW}",
         )
     return found
 

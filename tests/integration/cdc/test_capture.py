@@ -11,7 +11,9 @@ from include.ingestion.cdc import capture, confirm, retention, watching
 from include.ingestion.connectors.postgres_slot import SlotError, drop_slot
 from include.ingestion.pgoutput import CdcError
 from include.lake import open_draft, write_watermark
+from include.spec.reads import DatabaseTable
 from include.spec.refs import Position
+from tests.integration.cdc.capturing import CUSTOMERS, ORDERS
 
 pytestmark = pytest.mark.integration
 
@@ -189,6 +191,16 @@ AGAIN = """
 """
 
 
+OUT_AND_IN = """
+    ALTER PUBLICATION headrace_shop DROP TABLE orders; INSERT INTO orders VALUES (6, 6, 6);
+    ALTER PUBLICATION headrace_shop ADD TABLE orders
+"""
+LESS_AND_MORE = """
+    ALTER PUBLICATION headrace_shop SET (publish = 'insert'); DELETE FROM orders;
+    ALTER PUBLICATION headrace_shop SET (publish = 'insert, update, delete, truncate')
+"""
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
@@ -198,6 +210,8 @@ AGAIN = """
         ("ALTER PUBLICATION headrace_shop DROP TABLE orders", "does not have the table"),
         ("ALTER PUBLICATION headrace_shop SET (publish = 'insert')", "does not publish all operations"),
         ("ALTER PUBLICATION headrace_shop SET TABLE customers, orders WHERE (id > 5)", "leaves out rows of"),
+        (OUT_AND_IN, r"is not what it was when public\.orders was loaded.*altered, and back"),
+        (LESS_AND_MORE, r"is not what it was when public\.customers was loaded"),
         ("DROP PUBLICATION headrace_shop", "does not exist"),
     ],
 )
@@ -212,3 +226,25 @@ def test_a_publication_that_brings_less_stops_loudly(shop, statement, said):
     with pytest.raises(CdcError, match=said):
         capture(shop.open())
     assert shop.lake.head() == head
+
+
+def test_a_partitioned_table_of_another_schema_is_one_table(shop):
+    shop.execute("CREATE SCHEMA warehouse")
+    shop.execute(
+        "CREATE TABLE warehouse.stock (id bigint PRIMARY KEY, customer int, amount numeric(10,2)) "
+        "PARTITION BY RANGE (id)"
+    )
+    for first in (0, 100):
+        bounds = f"FROM ({first}) TO ({first + 100})"
+        shop.execute(f"CREATE TABLE warehouse.stock_{first} PARTITION OF warehouse.stock FOR VALUES {bounds}")
+    read = DatabaseTable(dsn="retail_dsn", relation="stock", schema_name="warehouse")
+    shop.declare((CUSTOMERS, ORDERS.model_copy(update={"read": read})))
+    shop.execute("INSERT INTO warehouse.stock SELECT n, n, n FROM generate_series(91, 110) n")
+    first = shop.run()
+    assert dict(first.tables) == {"raw/shop/orders": 20}
+    shop.execute("UPDATE warehouse.stock SET id = id + 89 WHERE id IN (99, 110)")  # one of them moves house
+    shop.execute("TRUNCATE orders")  # another table of that name
+    second = shop.run()
+    assert dict(second.tables) == {"raw/shop/orders": 3}
+    held = shop.execute("SELECT id, customer, amount FROM warehouse.stock").fetchall()
+    assert {tuple(row.values()) for row in shop.replica("orders").values()} == set(held)

@@ -131,7 +131,7 @@ def refused(source: Source, match: str, error: type[CdcError] = SlotError) -> No
 
 def test_a_dropped_slot_is_loud(table):
     drop_slot(table.feed)
-    refused(table, "does not exist.*new one")
+    refused(table, "does not exist.*new slot")
 
 
 def test_a_slot_that_was_made_again_is_loud(table):
