@@ -20,6 +20,7 @@ from include.orchestration import assets
 from include.orchestration.moment import asked_moment, pass_on
 from include.settings import settings
 from include.spec.errors import HeadraceError
+from include.spec.refs import Position
 from include.spec.source import Source
 
 # A run ends after so long, or after so long without changes behind some: then others hear of them, by the
@@ -33,22 +34,35 @@ POLL_S = 1.0
 
 
 class NewChanges(BaseTrigger):
-    """Fires when something was committed that the source's capture brings, or the time is over.
+    """Fires when something was committed that a capture brings, or the time is over.
 
     Args:
-        source: Declaration of the source, as JSON.
+        source: Name of the source.
+        dsn: Name of the setting that holds the connection string, which itself is kept nowhere.
+        publication: Of the capture.
+        slot: Of the capture.
         for_s: How long to wait.
         poll_s: Between two looks.
     """
 
-    def __init__(self, source: str, for_s: float, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self, source: str, dsn: str, publication: str, slot: str, for_s: float, poll_s: float = POLL_S
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.source, self.for_s, self.poll_s = source, for_s, poll_s
+        self.source, self.dsn, self.publication, self.slot = source, dsn, publication, slot
+        self.for_s, self.poll_s = for_s, poll_s
+
+    @classmethod
+    def of(cls, source: Source, for_s: float, poll_s: float = POLL_S) -> "NewChanges":
+        """The trigger for a source that declares a capture."""
+        capture = source.capture
+        assert capture is not None, source.name
+        return cls(source.name, capture.dsn, capture.publication, capture.slot, for_s, poll_s)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The path of the class, and its arguments; a declaration holds no address and no password."""
-        arguments = {"source": self.source, "for_s": self.for_s, "poll_s": self.poll_s}
-        return f"{type(self).__module__}.{type(self).__name__}", arguments
+        """The path of the class, and its arguments."""
+        names = ("source", "dsn", "publication", "slot", "for_s", "poll_s")
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: `pending`, or the `error` that the task is to fail with."""
@@ -59,23 +73,33 @@ class NewChanges(BaseTrigger):
         yield TriggerEvent(told)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> bool:
-        from include.ingestion.cdc import confirm, watching
-        from include.lake import Lake
+        from include.ingestion.cdc import IDLE_BYTES
+        from include.ingestion.connectors.postgres_slot import Feed
+        from include.ingestion.connectors.postgres_watch import watching
 
         until = time.monotonic() + self.for_s
-        source = Source.model_validate_json(self.source)
-        # Database and lake are asked in threads: the triggerer has one loop for all that wait.
-        lake = await asyncio.to_thread(Lake.connect, settings())
-        position = await asyncio.to_thread(confirm, lake, settings(), source)
+        dsn = getattr(settings(), self.dsn).get_secret_value()
+        feed = Feed(dsn, self.dsn.removesuffix("_dsn"), self.publication, self.slot)
+        # Lake and database are asked in threads: the triggerer has one loop for all that wait.
+        position = await asyncio.to_thread(self._position)
         if position is None:
             return True
-        with ExitStack() as open_until_the_end:
-            watch = await asyncio.to_thread(open_until_the_end.enter_context, watching(settings(), source))
+        with ExitStack() as until_the_end:
+            opened = watching(feed, idle_bytes=IDLE_BYTES)
+            watch = await asyncio.to_thread(until_the_end.enter_context, opened)
             while not await asyncio.to_thread(watch.pending, position):
                 if time.monotonic() > until:
                     return False
                 await asyncio.sleep(self.poll_s)
         return True
+
+    def _position(self) -> Position | None:
+        """How far main has the log; None before the first capture."""
+        from include.lake import Lake, read_watermark
+
+        lake = Lake.connect(settings())
+        watermark = read_watermark(lake, lake.head(), self.source)
+        return next((one for one in watermark.positions if one.kind == "lsn"), None) if watermark else None
 
 
 class FollowChanges(BaseOperator):
@@ -104,7 +128,7 @@ class FollowChanges(BaseOperator):
         """
         rows = self._follow(QUIET_BEFORE_DEFERRAL)
         if not rows and not self._stop.is_set():
-            trigger = NewChanges(self._source.model_dump_json(), DEFERRED_FOR.total_seconds())
+            trigger = NewChanges.of(self._source, DEFERRED_FOR.total_seconds())
             self.defer(trigger=trigger, method_name="woken", timeout=DEFERRED_FOR + timedelta(minutes=1))
         self._tell(context, rows)
 
