@@ -21,7 +21,6 @@ from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES, advance, rea
 from include.ingestion.connectors.postgres_publication import (
     begin_anew,
     check_publication,
-    end_capture,
     entries,
 )
 from include.ingestion.connectors.postgres_slot import Feed, SlotState, create_slot, slot_state
@@ -130,16 +129,6 @@ def watching(settings: Settings, source: Source) -> Iterator[SlotWatch]:
     """
     with watching_feed(feed_of(settings, source), idle_bytes=IDLE_BYTES) as watch:
         yield watch
-
-
-def forget(lake: Lake, settings: Settings, source: Source) -> None:
-    """Drop the slot and the publication of this lake; captures stop loudly until one begins anew.
-
-    Raises:
-        CdcError: They are not this lake's, or somebody reads the slot.
-        DatabaseError: The database cannot be asked.
-    """
-    end_capture(feed_of(settings, source), lake_name(lake))
 
 
 def _begin(desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosition | None) -> LogPosition:

@@ -69,18 +69,6 @@ def begin_anew(feed: Feed, relations: Sequence[Relation], lake: str, *, claimed:
             _create(connection, feed, relations, lake)
 
 
-def end_capture(feed: Feed, lake: str) -> None:
-    """Drop slot and publication, as far as they are there and this lake's; the next capture begins anew.
-
-    Raises:
-        PublicationError: The publication is not this lake's.
-        SlotError: The slot is not, or somebody reads it.
-        DatabaseError: The server refused.
-    """
-    with connected(feed) as connection:
-        _drop(connection, feed, lake, claimed=False)
-
-
 def _drop(connection: psycopg.Connection[Any], feed: Feed, lake: str, *, claimed: bool) -> None:
     found = connection.execute(_FOUND, (feed.publication,)).fetchone()
     slot = connection.execute(_SLOT_OF, (feed.slot,)).fetchone()
