@@ -137,6 +137,7 @@ class Landed(Restored):
         seconds: From the first read to the last byte on the draft.
         position: How far the source was read, for the watermark.
         quarantined: Rows that were read with them, and broke the table's contract.
+        rows_in: Rows that were read, or kept of files that were read before, as they were counted then.
     """
 
     table: str
@@ -147,6 +148,7 @@ class Landed(Restored):
     seconds: float
     position: Position
     quarantined: int = 0
+    rows_in: int = 0
 
 
 @dataclass(frozen=True)
