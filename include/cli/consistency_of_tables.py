@@ -8,6 +8,7 @@ from include.cli.inventory import Declarations, SuiteFile
 from include.spec.feature import EVENT_TIMESTAMP
 from include.spec.product import ModelProduct
 from include.spec.reads import settings_named
+from include.spec.source import Source
 
 ORDERED_LIST = "expect_table_columns_to_match_ordered_list"
 _STAGING = "dbt_project/models/staging"
@@ -87,10 +88,23 @@ def _published(declared: Declarations) -> dict[str, tuple[str, ...]]:
     # One suite for the change logs of all tables: it is about changes, not about rows.
     if changes.TABLE in declared.suites or any(source.capture for source in declared.sources):
         columns[changes.TABLE] = tuple(changes.COLUMNS)
+    for source in declared.sources:
+        columns |= _staged(source)
     for _, feature_table in declared.tables:
         columns[feature_table.prefix] = tuple(column.name for column in feature_table.columns)
     for product in declared.products:
         columns[f"predictions/{product.name}"] = predicted_columns(product)
+    return columns
+
+
+def _staged(source: Source) -> dict[str, tuple[str, ...]]:
+    from include.features import staged_log
+
+    columns = {}
+    for name in source.capture.tables if source.capture else ():
+        own = [column.name for column in source.table(name).columns]
+        columns[staged_log.current_prefix(source.name, name)] = staged_log.current_columns(own)
+        columns[staged_log.history_prefix(source.name, name)] = staged_log.history_columns(own)
     return columns
 
 

@@ -98,7 +98,7 @@ def _captures(source: Source) -> tuple[Flow, ...]:
     """The DAGs of a source's captured tables; none where it captures none."""
     if source.capture is None:
         return ()
-    raw, tables = f"raw/{source.name}", source.capture.tables
+    raw, staged, tables = f"raw/{source.name}", f"staged/{source.name}", source.capture.tables
     return (
         Flow(
             f"ingest_cdc__{source.name}",
@@ -106,5 +106,15 @@ def _captures(source: Source) -> tuple[Flow, ...]:
             "begin -> follow | open_draft -> capture -> gate -> publish | refuse",
             (f"{raw}/changes",),
             (*(f"{raw}/{table}/changes" for table in tables), f"{raw}/_gate"),
+        ),
+        Flow(
+            f"stage_tables__{source.name}",
+            (f"{raw}/changes",),
+            "build -> gate -> publish | refuse",
+            (staged,),
+            (
+                *(f"{staged}/{table}{kind}" for table in tables for kind in ("", "__history")),
+                f"{staged}/_gate",
+            ),
         ),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from include.features.errors import StagingError
 from include.features.spark_jobs.build import RESERVED, empty_file, facts_of, history_of, write_tables
 from include.features.spark_jobs.events import Reader, types_of
-from include.features.spark_jobs.progress import FILE, Mode, Plan, plan
+from include.features.spark_jobs.progress import FILE, Mode, Plan, Progress, plan
 from include.features.spark_jobs.session import spark_session
 from include.features.staged_log import StagedLog, current_columns, history_columns
 from include.lake import Lake, remove, upload
@@ -111,13 +111,13 @@ def stage_table(
         before = None if anew else log.progress()
         files = log.files(before)
         if not files:
-            return None
+            return None if before is None else _emptied(log, draft, before, Path(scratch))
         work = plan(before, files, table.key, buckets)
         _check(work, source, table)
         changed, touched = False, frozenset[int]()
         if work.mode != "nothing":
             made, touched = _build(log, work, session(), Path(scratch))
-            changed = _stage(log, draft, work, touched, made, Path(scratch))
+            changed = _stage(log, draft, work.progress, touched, made, Path(scratch))
     seconds = time.monotonic() - started
     logger.info("%s: %s, %s buckets, %.1f s", log.current, work.mode, len(touched), seconds)
     paths = (log.current, log.history)
@@ -180,6 +180,24 @@ def _reader(log: StagedLog, work: Plan, spark: "SparkSession") -> Reader:
     return Reader(spark, work.layout, work.progress.key, work.progress.buckets, types)
 
 
+def _emptied(log: StagedLog, draft: DraftRef, before: Progress, scratch: Path) -> StagedTable:
+    """The tables without rows: a capture that began anew found none, and its log has no file."""
+    import pyarrow.parquet as pq
+
+    tables = (log.current, log.history)
+    if not before.files:
+        return StagedTable(tables, "nothing", 0, (), False)
+    progress = Progress((), before.key, before.buckets, "")
+    made: Made = ({}, {})
+    for prefix, files in zip((log.history, log.current), made, strict=True):
+        files[0] = scratch / f"{prefix.rpartition('/')[2]}.parquet"
+        schema = pq.read_schema(log.object(f"{prefix}/{_bucket_file(0)}"))
+        pq.write_table(schema.empty_table(), files[0])
+    buckets = frozenset(range(before.buckets))
+    changed = _stage(log, draft, progress, buckets, made, scratch)
+    return StagedTable(tables, "all", 0, tuple(sorted(buckets)), changed)
+
+
 def _history(log: StagedLog, spark: "SparkSession", buckets: frozenset[int]) -> Any:
     there = {stat.path for stat in list_objects(log.lake, log.at, log.history)}
     paths = [f"{log.history}/{_bucket_file(number)}" for number in sorted(buckets | {0})]
@@ -188,11 +206,11 @@ def _history(log: StagedLog, spark: "SparkSession", buckets: frozenset[int]) -> 
 
 
 def _stage(
-    log: StagedLog, draft: DraftRef, work: Plan, buckets: frozenset[int], made: Made, scratch: Path
+    log: StagedLog, draft: DraftRef, progress: Progress, buckets: frozenset[int], made: Made, scratch: Path
 ) -> bool:
     """Put the files of these buckets on the draft, and take off those that are no more."""
     document = scratch / FILE
-    document.write_text(work.progress.document())
+    document.write_text(progress.document())
     changed = False
     for prefix, files in ((log.history, made[0]), (log.current, made[1])):
         named = {_bucket_file(number): path for number, path in sorted(files.items())}
@@ -200,7 +218,7 @@ def _stage(
             named[FILE] = document
         held = {stat.path for stat in list_objects(log.lake, log.at, prefix)}
         wanted = {f"{prefix}/{name}" for name in named}
-        kept = {f"{prefix}/{_bucket_file(n)}" for n in range(work.progress.buckets) if n not in buckets}
+        kept = {f"{prefix}/{_bucket_file(n)}" for n in range(progress.buckets) if n not in buckets}
         gone = sorted(path for path in held - wanted - kept if path.endswith(".parquet"))
         sent = upload(log.lake, draft, named, prefix)
         remove(log.lake, draft, gone)

@@ -298,4 +298,4 @@ def test_mistakes_in_files_are_read_as_they_stand(tmp_path: Path):
 def test_the_files_of_the_flows_are_told_apart(declared):
     paths = {one.name: one.prefix for _, one in declared.tables}
     flows = [flow for one in PRODUCTS for flow in flows_of(one, SOURCES[0], paths)]
-    assert len({flow.dag for flow in flows}) == 2 + 3 * len(PRODUCTS)
+    assert len({flow.dag for flow in flows}) == 4 + 3 * len(PRODUCTS)

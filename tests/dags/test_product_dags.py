@@ -15,6 +15,12 @@ STEPS = {
         "publish": [],
         "refuse": [],
     },
+    "stage_tables": {
+        "build": ["gate", "publish", "refuse"],
+        "gate": ["publish", "refuse"],
+        "publish": [],
+        "refuse": [],
+    },
     "build_features": {
         "build": ["gate", "publish", "refuse"],
         "gate": ["publish", "refuse"],
@@ -45,7 +51,7 @@ STEPS = {
 
 
 # Of each source that declares a capture.
-CAPTURED = ("ingest_cdc",)
+CAPTURED = ("ingest_cdc", "stage_tables")
 
 
 def outlets(dag):
@@ -55,7 +61,8 @@ def outlets(dag):
 def test_the_inventory(dag_bag):
     products = {product.name for product in PRODUCTS}
     assert products == {"coupon_redemption", "household_lapse"}
-    expected = {f"{flow}__{source.name}" for source in SOURCES for flow in ("ingest_batch", "build_features")}
+    expected = {f"ingest_batch__{source.name}" for source in SOURCES}
+    expected |= {f"build_features__{product.source}" for product in PRODUCTS}
     expected |= {f"{flow}__{source.name}" for source in SOURCES if source.capture for flow in CAPTURED}
     expected |= {f"{flow}__{name}" for name in products for flow in ("train", "score", "monitor")}
     assert set(dag_bag["dags"]) == {*expected, "maintain_lake"}
@@ -73,6 +80,8 @@ def test_assets_chain_the_flows(dag_bag):
     dags = dag_bag["dags"]
     assert outlets(dags["ingest_batch__retail"]) == {"raw/retail"}
     assert outlets(dags["ingest_cdc__retail"]) == {"raw/retail/changes"}
+    assert dags["stage_tables__retail"]["triggers"] == ["raw/retail/changes"]
+    assert outlets(dags["stage_tables__retail"]) == {"staged/retail"}
     assert dags["build_features__retail"]["triggers"] == ["raw/retail"]
     assert outlets(dags["build_features__retail"]) == {"features/retail"}
     for product in PRODUCTS:

@@ -192,8 +192,8 @@ def _begun(held: "DataFrame") -> "DataFrame":
         "bucket",
         "key",
         sf.col("from_lsn").alias("commit_lsn"),
-        # Whatever it was: all changes that came since are of later commits.
-        sf.lit(0).cast("bigint").alias("sequence"),
+        # Whatever it was, all changes that came since are of later commits; and equal rows are no repetition.
+        sf.lit(SNAPSHOT).cast("bigint").alias("sequence"),
         sf.lit(True).alias("begins"),
         sf.lit(True).alias("fresh"),
         sf.lit(False).alias("moved"),

@@ -37,7 +37,7 @@ class Progress:
     @property
     def last(self) -> int:
         """The highest commit position that they hold."""
-        return max(file.last for file in self.files)
+        return max((file.last for file in self.files), default=-1)
 
     def document(self) -> str:
         """As it is written; the same progress always gives the same text."""

@@ -61,7 +61,7 @@ def test_a_plan_tells_tables_dags_and_gates(product):
     assert told["training"]["kind"] == product.train.kind
     assert told["gate"]["primary"] == product.gate.primary
     assert [row["dag"].split("__")[0] for row in told["dags"]] == [
-        *("ingest_batch", "ingest_cdc", "build_features", "train", "score", "monitor"),
+        *("ingest_batch", "ingest_cdc", "stage_tables", "build_features", "train", "score", "monitor"),
     ]
     shown = RUN.invoke(app, ["plan", product.name])
     assert shown.exit_code == 0

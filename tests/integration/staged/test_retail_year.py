@@ -1,0 +1,116 @@
+"""The retailer's year, replayed, captured and staged by the DAG: all rows have the hashes of the source's."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from include.demo.complete_journey import Slice
+from include.demo.replay.engine import replay
+from include.demo.replay.retail import RetailYear
+from include.ingestion.batch import Desk
+from include.ingestion.cdc import capture, confirm
+from include.lake import Lake, commit_draft, merge_draft, open_draft
+from include.lake.objects import list_objects
+from include.settings import Settings
+from include.sources.retail import SOURCE
+from include.stack.java import java_home
+from include.stack.lake_server import LakeAccess
+from include.stack.postgres import PostgresAccess
+from tests.integration.cdc.capturing import PASSED
+from tests.integration.dag_runs.conftest import Driver, driving, environment
+from tests.integration.staged.staging import plain, stored
+
+__all__ = ["environment"]
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+YEAR = RetailYear(Slice(households=12))
+
+
+@pytest.fixture(scope="session")
+def settings(
+    postgres: PostgresAccess, lake_server_local: LakeAccess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """Of a live shop of its own and an empty lake."""
+    name, home = f"staged_{uuid4().hex[:12]}", tmp_path_factory.mktemp("staged") / "home"
+    home.mkdir(mode=0o700)
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER retail_live").format(sql.Identifier(name)))
+        yield Settings(
+            home=home,
+            lakefs_endpoint=lake_server_local.endpoint,
+            lakefs_access_key_id=lake_server_local.access_key_id,
+            lakefs_secret_access_key=SecretStr(lake_server_local.secret_access_key),
+            lake_repository=f"lake-{uuid4().hex[:12]}",
+            lake_storage_namespace=f"local://lake/{uuid4().hex}",
+            retail_live_dsn=SecretStr(postgres.dsn("retail_live", name)),
+            java_home=str(java_home(home)),
+        )
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
+            (name,),
+        )
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def run(settings: Settings, environment: dict[str, str]) -> Iterator[Driver]:
+    Path(environment["AIRFLOW_HOME"]).mkdir()
+    with driving(environment, settings.home.parent / "driver.log") as driver:
+        yield driver
+
+
+def live(settings: Settings, lake: Lake, until: datetime) -> None:
+    """The shop lives on, and main has its changes."""
+    replay(settings.retail_live_dsn.get_secret_value(), YEAR, until=until)
+    draft = open_draft(lake, uuid4().hex, "cdc", restart=True)
+    assert capture(Desk(lake, settings, draft, SOURCE)).rows
+    commit_draft(lake, draft, "Capture", {}, PASSED)
+    merge_draft(lake, draft)
+    confirm(lake, settings, SOURCE)
+
+
+def hashes(rows: list[tuple]) -> tuple[int, str]:
+    """How many rows, and a hash over all of them in whatever order."""
+    each = sorted(hashlib.sha256(repr(row).encode()).hexdigest() for row in rows)
+    return len(each), hashlib.sha256("".join(each).encode()).hexdigest()
+
+
+def of_source(settings: Settings, table: str) -> tuple[int, str]:
+    with psycopg.connect(settings.retail_live_dsn.get_secret_value()) as connection:
+        return hashes(
+            connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))).fetchall()
+        )
+
+
+def of_lake(lake: Lake, table: str) -> tuple[int, str]:
+    prefix = f"staged/retail/{table}"
+    # A table that has been empty all along has no log, and so none of these.
+    there = stored(lake, prefix) if any(list_objects(lake, lake.head(), prefix)) else []
+    return hashes([tuple(row.values()) for row in plain(there)])
+
+
+def test_the_dag_stages_the_year_as_it_goes_by(settings, run):
+    lake = Lake.prepare(settings)
+    assert SOURCE.capture is not None
+    counts = []
+    for until in (datetime(2017, 3, 1), datetime(2017, 8, 1)):
+        live(settings, lake, until)
+        done = run("stage_tables__retail")
+        assert (done.state, done.tasks["publish"]) == ("success", "success"), done.tasks
+        staged = {table: of_lake(lake, table) for table in SOURCE.capture.tables}
+        assert staged == {table: of_source(settings, table) for table in SOURCE.capture.tables}
+        counts.append({table: count for table, (count, _) in staged.items()})
+    assert counts[0]["transactions"] < counts[1]["transactions"]
+    assert all(counts[1].values()), counts
+    history = stored(lake, "staged/retail/demographics__history")
+    assert any(row["_to_lsn"] for row in history), "somebody told something else of themselves"
+    again = run("stage_tables__retail")
+    assert (again.tasks["gate"], again.tasks["publish"]) == ("success", "skipped")
