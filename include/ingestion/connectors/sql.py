@@ -1,11 +1,12 @@
 """Any database that SQLAlchemy knows, all its tables in one transaction; or, faster, through ConnectorX."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.ingestion import contracts
 from include.ingestion.connectors import rows
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 BATCH_ROWS = 65_536
+# Decimals of so many digits are told apart by floats.
+_FLOAT_DIGITS = 15
 # Where one transaction sees one instant only if it is told to.
 _REPEATABLE = ("postgresql", "mysql", "mariadb")
 
@@ -68,7 +71,15 @@ class Database:
                 shown, "does not exist", accepted="an existing table", table=table.name
             ) from None
         contracts.check_names(table, list(relation.columns.keys()), shown)
-        wanted = sa.select(*[relation.columns[column.name] for column in table.columns])
+        # What SQLAlchemy makes of a number is rounded to the column's scale; the driver's own value is not.
+        wanted = sa.select(
+            *[
+                sa.type_coerce(found, sa.types.NullType()).label(found.name)
+                if isinstance(found.type, sa.Numeric)
+                else found
+                for found in (relation.columns[column.name] for column in table.columns)
+            ]
+        )
         if read.incremental is not None:
             cursor = relation.columns[read.incremental.cursor]
             wanted = wanted.where(cursor >= span.since) if span.since is not None else wanted
@@ -100,9 +111,17 @@ class Database:
             for batch in connectorx.read_sql(
                 address, text, return_type="arrow_stream", batch_size=BATCH_ROWS
             ):
-                yield contracts.conform(table, schema, batch, shown)
+                yield contracts.conform(table, schema, _exact(table, batch, shown), shown)
         except RuntimeError as error:
             raise _unreadable(self._name, error) from None
+        except BaseException as error:
+            # Its Rust panics where a value is not of the type of its column; that is no `Exception`.
+            if type(error).__name__ != "PanicException":
+                raise
+            what = f"cannot be read by ConnectorX: {str(error).splitlines()[0]}"
+            raise contracts.violated(
+                shown, what, accepted="values of their types", table=table.name
+            ) from None
 
 
 @contextmanager
@@ -137,6 +156,28 @@ def database(settings: Settings, url_setting: str, name: str) -> Iterator[Databa
     finally:
         connection.close()
         engine.dispose()
+
+
+def _exact(table: Table, batch: pa.RecordBatch, shown: str) -> pa.RecordBatch:
+    """The batch with decimals that ConnectorX gave as floats, where they are what the floats say."""
+    for index, column in enumerate(table.columns):
+        values = batch.column(index)
+        if column.decimal is None or not pa.types.is_floating(values.type):
+            continue
+        decimals, same = values, False
+        with suppress(pa.ArrowInvalid):
+            decimals = pc.cast(values, pa.decimal128(*column.decimal), safe=True)
+            same = pc.all(pc.equal(pc.cast(decimals, values.type), values)).as_py() is not False
+        if column.decimal[0] > _FLOAT_DIGITS or not same:
+            raise contracts.violated(
+                shown,
+                f"column {column.name!r} comes as a float that is no {column.type}",
+                accepted=f"{column.type}, or driver='sqlalchemy'",
+                table=table.name,
+                column=column.name,
+            )
+        batch = batch.set_column(index, column.name, decimals)
+    return batch
 
 
 def _sql(table: Table) -> SqlTable:
