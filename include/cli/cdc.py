@@ -3,6 +3,8 @@
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,13 +79,12 @@ def follow(
     from include.lake import Lake
     from include.orchestration.following import Follower
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    follower = Follower(Lake.connect(settings()), settings(), captured(source), _tell, stop)
-    done = follower.follow(
-        for_s=float("inf") if for_s is None else for_s, quiet_s=0.0 if until_caught_up else float("inf")
-    )
+    declared = captured(source)
+    with _told_to_stop() as stop:
+        follower = Follower(Lake.connect(settings()), settings(), declared, _tell, stop)
+        done = follower.follow(
+            for_s=float("inf") if for_s is None else for_s, quiet_s=0.0 if until_caught_up else float("inf")
+        )
     out.print(f"{done.rows:,} changes in {done.windows:,} commits.", highlight=False)
 
 
@@ -120,6 +121,19 @@ def captured(name: str) -> Source:
         accepted = ", ".join(sorted(there)) or "nothing: no source declares a capture"
         raise HeadraceError(f"There is no captured source {name!r}.", remedy=f"Accepted: {accepted}.")
     return there[name]
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM while the block lasts, so that a window that was begun is published."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _sources() -> list[Source]:
