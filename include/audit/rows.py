@@ -23,6 +23,8 @@ RAW_KEYS: Mapping[str, tuple[str, ...]] = {
     "raw/retail/coupon_redemptions": ("household_id", "coupon_upc", "campaign_id", "redemption_date"),
     "raw/retail/promotions": ("product_id", "store_id", "week", "display_location", "mailer_location"),
 }
+# Of a table of all versions of rows: a commit leaves one of each.
+HISTORY = "__history"
 EVENT, CREATED = "event_timestamp", "created_timestamp"
 BESIDE_THE_KEY = {"score", "model_digest", "feature_commit"}
 
@@ -87,6 +89,10 @@ def key_of(path: str, found: Sequence[str], document: Document | None) -> tuple[
     """
     if path in RAW_KEYS:
         return RAW_KEYS[path]
+    if path.startswith("staged/"):
+        table = path.removeprefix("staged/").removesuffix(HISTORY)
+        own = RAW_KEYS.get(f"raw/{table}")
+        return (*own, "_from_lsn") if own and path.endswith(HISTORY) else own
     if path.startswith("predictions/"):
         return tuple(name for name in found if name not in BESIDE_THE_KEY)
     if document is None or not document.get("entity"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DATA = ".parquet"
 FOLDER = re.compile(
-    r"(raw/[^/]+/[^/]+|quarantine/[^/]+/[^/]+|training_sets/[^/]+/[^/]+|features/[^/_][^/]*|predictions/[^/]+)/"
+    r"((?:raw|staged|quarantine|training_sets)/[^/]+/[^/]+|features/[^/_][^/]*|predictions/[^/]+)/"
 )
 
 

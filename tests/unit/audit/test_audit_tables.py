@@ -59,6 +59,8 @@ def test_a_landed_file_is_the_one_that_was_written(tmp_path):
     ("path", "document", "row"),
     [
         ("raw/retail/products", None, {"product_id": 1}),
+        ("staged/retail/products", None, {"product_id": 1}),
+        ("staged/retail/products__history", None, {"product_id": 1, "_from_lsn": 7}),
         ("features/f", {"entity": ["h"]}, {"h": 1, "event_timestamp": START, "created_timestamp": START}),
         ("training_sets/p/1", {"entity": ["h"]}, {"h": 1, "event_timestamp": START}),
         ("predictions/p", None, {"h": 1, "event_timestamp": START, "score": 0.5, "model_version": "1"}),
