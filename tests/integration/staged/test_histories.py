@@ -4,6 +4,7 @@ import random
 from typing import Any
 from uuid import uuid4
 
+import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
@@ -129,9 +130,20 @@ def late_and_repeated(shop: Shop, lake: Any, spark: Any, dice: random.Random) ->
         assert set(modes) & {"late", "refused"}
         for folder in ("staged/shop/customers", "staged/shop/customers__history"):
             assert contents(lake, folder) == contents(shop.lake, folder)
-        again = names[-1].replace(".parquet", "-again.parquet")
-        bring(lake, {again: files.path(f"{prefix}/{names[-1]}")}, prefix)
-    assert stage(lake, shop.settings, shop.source, "customers", spark).mode == "nothing"
+        last = files.path(f"{prefix}/{names[-1]}")
+        bring(lake, {names[-1].replace(".parquet", "-again.parquet"): last}, prefix)
+        assert stage(lake, shop.settings, shop.source, "customers", spark).mode == "nothing"
+        # The same changes in other bytes: they are read again, and count once.
+        rewritten = shop.settings.home / "rewritten.parquet"
+        pq.write_table(pq.read_table(last), rewritten, compression="gzip")
+        bring(lake, {names[-1].replace(".parquet", "-rewritten.parquet"): rewritten}, prefix)
+    assert stage(lake, shop.settings, shop.source, "customers", spark).mode == "late"
+    for folder in ("staged/shop/customers", "staged/shop/customers__history"):
+        assert tables_of(contents(lake, folder)) == tables_of(contents(shop.lake, folder))
+
+
+def tables_of(held: dict[str, str]) -> dict[str, str]:
+    return {path: content for path, content in held.items() if path.endswith(".parquet")}
 
 
 def bring(lake: Any, files: Any, prefix: str) -> None:
