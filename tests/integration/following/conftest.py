@@ -15,32 +15,12 @@ from include.ingestion.capture_feed import held_position
 from include.lake import Lake, checkout
 from include.lake.objects import list_objects
 from include.settings import Settings
-from include.spec.capture import Capture
-from include.spec.reads import DatabaseTable
-from include.spec.source import Column, Source, Table
+from include.spec.source import Source
 from include.stack.lake_server import LakeAccess
 from include.stack.postgres import PostgresAccess
 from include.stack.seaweedfs import S3Access
+from tests.integration.following.declared import shop_source
 
-READ = DatabaseTable(dsn="retail_dsn")
-CUSTOMERS = Table(
-    name="customers",
-    description="One customer.",
-    read=READ,
-    key=("customer_id",),
-    columns=(Column(name="customer_id", type="int32"), Column(name="name", type="string", nullable=True)),
-)
-ORDERS = Table(
-    name="orders",
-    description="One order.",
-    read=READ,
-    key=("order_id",),
-    columns=(
-        Column(name="order_id", type="int64"),
-        Column(name="customer_id", type="int32"),
-        Column(name="amount", type="decimal(10,2)"),
-    ),
-)
 _MADE = """
     CREATE TABLE customers (customer_id int PRIMARY KEY, name text);
     CREATE TABLE orders (
@@ -144,16 +124,7 @@ def shop(
             retail_dsn=SecretStr(postgres.dsn("retail", name)),
         )
         settings.home.mkdir(mode=0o700)
-        capture = Capture(
-            dsn="retail_dsn", tables=("customers", "orders"), publication=name, slot=name, publish_every_s=0.5
-        )
-        source = Source(
-            name="shop",
-            owner="shop@retailer.example",
-            description="Two tables.",
-            tables=(CUSTOMERS, ORDERS),
-            capture=capture,
-        )
+        source = shop_source(name)
         try:
             # A prepared statement would not outlive the ALTER TABLEs of the tests.
             with psycopg.connect(
