@@ -5,7 +5,7 @@ files of a snapshot follow from its rows alone.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +81,10 @@ class Merge:
             rank = f"row_number() OVER (PARTITION BY {order} ORDER BY {self._latest()})"
             rows = f"SELECT * FROM ({rows}) QUALIFY {rank} = 1"  # noqa: S608
         query = f"SELECT {names} FROM ({rows}) ORDER BY {order}"  # noqa: S608
-        reader = self._connection.execute(query, [*parameters, str(self._fresh)]).to_arrow_reader(BATCH_ROWS)
-        batches: Any = reader
-        yield from _cut(batch.cast(schema) for batch in batches)
+        found = self._connection.sql(query, params=[*parameters, str(self._fresh)])
+        batches: Any = found.to_arrow_reader(BATCH_ROWS)
+        with closing(batches):
+            yield from _cut(batch.cast(schema) for batch in batches)
 
     def highest(self, column: str) -> Any:
         """The highest value of a column among what was read; None without rows."""
@@ -112,9 +113,9 @@ class Merge:
 
     def _extreme(self, path: Path, column: str, function: str) -> Any:
         query = f"SELECT {function}({_quoted(column)}) FROM read_parquet(?)"  # noqa: S608
-        row = self._connection.execute(query, [str(path)]).fetchone()
-        assert row is not None
-        return row[0]
+        # To its end: a result that is not is in the way of the next query.
+        ((found,),) = self._connection.execute(query, [str(path)]).fetchall()
+        return found
 
 
 @contextmanager
