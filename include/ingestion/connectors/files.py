@@ -20,7 +20,7 @@ from include.ingestion.connectors import formats
 from include.ingestion.connectors.access import setting
 from include.ingestion.connectors.expanded import TooLarge, contents
 from include.ingestion.connectors.formats import first_line
-from include.ingestion.connectors.sftp import sftp_filesystem
+from include.ingestion.connectors.sftp import broke_off, sftp_filesystem
 from include.settings import Settings
 from include.spec.errors import HeadraceError
 from include.spec.reads import Files, Sftp
@@ -107,7 +107,9 @@ class FileStore:
             return tuple(self._file(path, found[path]) for path in sorted(found) if matches(path))
         except FileNotFoundError:
             return ()
-        except (OSError, EOFError) as error:
+        except Exception as error:
+            if not isinstance(error, (OSError, EOFError)) and not broke_off(error):
+                raise
             raise _unreachable(self.shown(read), error) from error
 
     def read(self, table: Table, file: File) -> Iterator[pa.RecordBatch]:
@@ -122,9 +124,11 @@ class FileStore:
             with ExitStack() as opened:
                 for inner, stream in self._contents(file, opened):
                     yield from self._rows(table, file, inner, stream, opened)
-        except _BROKEN as error:
-            if _STORE_FAILED in str(error):
+        except Exception as error:
+            if _STORE_FAILED in str(error) or broke_off(error):
                 raise _unreachable(file.url, error) from error
+            if not isinstance(error, _BROKEN):
+                raise
             raise contracts.violated(
                 file.url,
                 f"cannot be read: {first_line(error)}",

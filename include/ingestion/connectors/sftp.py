@@ -3,6 +3,8 @@
 import base64
 import binascii
 import io
+import sys
+import threading
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -45,8 +47,24 @@ def sftp_filesystem(settings: Settings, address: str, keys: Sftp | None) -> tupl
         secret["password"] = setting(settings, keys.password)
     else:
         secret["pkey"] = _private_key(setting(settings, str(keys.private_key)), str(keys.private_key))
+
+    class ChannelPerThread(SFTPFileSystem):  # type: ignore[misc]  # untyped
+        """A channel must not be read by two threads at a time; a connection may have many."""
+
+        @property
+        def ftp(self) -> Any:
+            if not hasattr(channels, "ftp"):
+                channels.ftp = self.client.open_sftp()
+                channels.ftp.get_channel().settimeout(TIMEOUT_S)
+            return channels.ftp
+
+        @ftp.setter
+        def ftp(self, first: Any) -> None:
+            first.close()
+
+    channels = threading.local()
     try:
-        filesystem = SFTPFileSystem(
+        filesystem = ChannelPerThread(
             parts.hostname,
             port=parts.port or DEFAULT_PORT,
             username=unquote(parts.username),
@@ -63,8 +81,17 @@ def sftp_filesystem(settings: Settings, address: str, keys: Sftp | None) -> tupl
             f"{shown}: the server did not let us in: {said}.",
             remedy="See that it runs, and that user, secret and host key in the settings are right.",
         ) from None
-    filesystem.ftp.get_channel().settimeout(TIMEOUT_S)
     return filesystem, parts.path.rstrip("/"), shown
+
+
+def broke_off(error: BaseException) -> bool:
+    """Whether an error is of the connection, and not of what a file holds."""
+    kinds: tuple[type[BaseException], ...] = (TimeoutError, ConnectionError)
+    if "paramiko" in sys.modules:
+        import paramiko
+
+        kinds += (paramiko.SSHException, paramiko.SFTPError)
+    return isinstance(error, kinds)
 
 
 def _only(trusted: str, named: str, shown: str) -> Any:
