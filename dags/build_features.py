@@ -1,4 +1,4 @@
-"""Feature builds: every source of `include/sources/` gets a DAG `build_features__<source>`."""
+"""Feature builds: every source that a product is made of gets a DAG `build_features__<source>`."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from include.orchestration.defaults import dag_defaults
 from include.orchestration.dry_run import dry_run_param
 from include.orchestration.features import FeatureBuilding
 from include.orchestration.moment import AS_OF, AS_OF_PARAM
+from include.products import PRODUCTS
 from include.sources import SOURCES
 from include.spec.source import Source
 
@@ -46,4 +47,5 @@ def build_features(source: Source) -> None:
 
 
 for source in SOURCES:
-    build_features(source)
+    if source.name in {product.source for product in PRODUCTS}:
+        build_features(source)

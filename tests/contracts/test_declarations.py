@@ -161,7 +161,7 @@ MISTAKES = {
         "PRODUCTS",
     ),
     "source that nobody lists": (
-        lambda d: replace(d, modules=(*d.modules, "include/sources/flights.py")),
+        lambda d: replace(d, modules=(*d.modules, "include/sources/wholesale.py")),
         "include/sources/__init__.py",
         "SOURCES",
     ),

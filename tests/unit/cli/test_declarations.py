@@ -31,7 +31,7 @@ def planted(monkeypatch):
 def test_lint_tells_the_inventory_first_and_finds_nothing():
     done = RUN.invoke(app, ["lint"])
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("Declared: 2 products, 1 sources, 8 raw tables")
+    assert done.output.startswith("Declared: 2 products, 2 sources, 13 raw tables")
     assert "0 findings" in done.output
 
 
