@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from include.audit import changes, commits, leaks, rows, training_sets, versions, watermarks
+from include.audit import balance, changes, commits, leaks, rows, training_sets, versions, watermarks
 from include.audit.lake_reader import MAIN, Commit, LakeReader
 from include.audit.origins import database_rows, landed_rows, origins_of
 from include.audit.registry_reader import Registered, RegistryReader
@@ -30,6 +30,7 @@ class Tables:
         times: I8.
         rows: Rows of each table, by its path.
         unkeyed: Tables whose key nobody knows.
+        apart: Rows in quarantine that came from each file.
     """
 
     parts: list[Checked] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Tables:
     times: list[Checked] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     unkeyed: list[str] = field(default_factory=list)
+    apart: dict[str, int] = field(default_factory=dict)
 
 
 def audit(settings: Settings, *, with_source: bool = True) -> list[Result]:
@@ -62,7 +64,7 @@ def audit(settings: Settings, *, with_source: bool = True) -> list[Result]:
         released, whole = _models(settings, lake, chain, registered)
         return [
             _no_lost_row(source, tables, newest, with_source=with_source),
-            _balance(source, tables),
+            _balance(source, tables, chain),
             combined(
                 "I2", "no key is there twice", _summed(tables.keys), _listed("no key known", tables.unkeyed)
             ),
@@ -101,6 +103,7 @@ def _check_tables(lake: LakeReader, ref: str, paths: Sequence[str]) -> Tables:
             with downloaded(lake, ref, path, files, Path(made)) as table:
                 found.rows[path] = count(connection, f"FROM {table.relation}")
                 if kind == "quarantine":
+                    found.apart |= balance.rows_by_origin(connection, table)
                     continue
                 keys = rows.check_unique(connection, table, document)
                 if keys is None:
@@ -148,18 +151,23 @@ def _no_lost_row(
     for landing in newest.values():
         for manifest in landing.manifests.values():
             files |= origins_of(manifest)
-    against = rows.check_source_rows(source, {**files, **tables.rows}, _quarantined(tables))
+    against = rows.check_source_rows(
+        source, {**files, **tables.rows}, {**tables.apart, **_quarantined(tables)}
+    )
     note = "" if with_source else "the sources were left out"
     return combined("I1", "no row is lost", [against, *_summed(tables.parts)], note)
 
 
-def _balance(source: Mapping[str, int], tables: Tables) -> Result:
-    promise = "rows in = rows published + rows in quarantine"
+def _balance(source: Mapping[str, int], tables: Tables, chain: Sequence[Commit]) -> Result:
     apart = _quarantined(tables)
-    if not apart:
-        return Result("I1+", promise, "", 0, note=NO_QUARANTINE)
     known = {table: number for table, number in source.items() if table in apart}
-    return combined("I1+", promise, [rows.check_source_rows(known, tables.rows, apart)])
+    parts = [
+        balance.check_statements(chain),
+        balance.check_held(chain, tables.rows, apart),
+        rows.check_source_rows(known, tables.rows, apart),
+    ]
+    note = "" if apart else NO_QUARANTINE
+    return combined("I1+", "rows in = rows published + rows in quarantine", parts, note)
 
 
 def _quarantined(tables: Tables) -> dict[str, int]:

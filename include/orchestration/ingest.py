@@ -80,6 +80,7 @@ class BatchIngestion:
             AirflowSkipException: Main held the same already: nothing downstream has reason to run.
         """
         from include.ingestion.batch import record_positions
+        from include.ingestion.quarantine import balance_metadata
 
         read = list(landings)
         landed = [table for landing in read for table in landing.tables]
@@ -88,7 +89,11 @@ class BatchIngestion:
             draft,
             judged,
             f"Ingest {self.source.name}: {names}",
-            {"source": self.source.name, "rows": str(sum(table.rows for table in landed))},
+            {
+                "source": self.source.name,
+                "rows": str(sum(table.rows for table in landed)),
+                **balance_metadata(landed),
+            },
             stage=lambda lake: record_positions(lake, draft, read),
         )
         if not published.changed:

@@ -282,7 +282,10 @@ def test_rows_that_are_put_apart_are_counted_once(house: House, tmp_path: Path) 
     put(house.lake, tmp_path / "made")
     balance = {row["invariant"]: row for row in json.loads(audit("--json", code=1))}["I1+"]
     assert balance["outcome"] == "broken"
-    assert [violation["id"] for violation in balance["violations"]] == [TABLE]
+    assert [(violation["id"], violation["what"].split()[0]) for violation in balance["violations"]] == [
+        (TABLE, "7"),
+        (TABLE, "source"),
+    ]
 
 
 def test_a_store_that_does_not_answer_ends_with_2(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
