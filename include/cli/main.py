@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from include.cli import audit, cdc, declarations, demo, lake, lakefs, replay, report, stack
+from include.cli import audit, cdc, declarations, demo, lake, lakefs, quarantine, replay, report, stack
 from include.spec.errors import HeadraceError
 
 
@@ -38,3 +38,4 @@ lakefs.register(app)
 app.add_typer(lake.app)
 app.add_typer(cdc.app)
 audit.register(app)
+app.add_typer(quarantine.app)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from include.ingestion import contracts
 from include.ingestion.connectors.files import File, FileStore
 from include.ingestion.quarantine import Reading, read_manifest, referred_columns
+from include.ingestion.read_again import held_origins, read_again
 from include.ingestion.row_reads import Reached, opened, write_rows
 from include.ingestion.snapshot import FOLDER, MANIFEST, Manifest, Part, write_parts
 from include.ingestion.spans import WHAT_IS_NEW, Asked
@@ -149,11 +150,16 @@ def _land_files(desk: Desk, table: Table, known: Values) -> Landed:
             read_parts = list(itertools.chain.from_iterable(workers.map(read, enumerate(files))))
         # What the department cleans away later was delivered once: the lake keeps it.
         delivered = {file.path for file in files}
-        gone = [part for part in kept.values() if part.origin not in delivered]
-        reading.keep(part.origin for part in gone)
-        return Manifest(
-            table.contract_hash, tuple(sorted([*gone, *read_parts], key=lambda part: part.origin))
-        )
+        gone = [held for held in held_origins(base, reading.base) if held.origin not in delivered]
+        as_declared = base is not None and base.contract == table.contract_hash
+        for number, held in enumerate(gone, len(files)):
+            if as_declared and not again:
+                reading.keep([held.origin])
+                read_parts += held.published
+            else:
+                at = (desk.lake, desk.draft, desk.source, table)
+                read_parts += read_again(*at, held, reading, folder, number)
+        return Manifest(table.contract_hash, tuple(sorted(read_parts, key=lambda part: part.origin)))
 
     return land_table(desk, table, write, lambda manifest: ("files", manifest.parts[-1].origin), known)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -238,12 +239,13 @@ class Sieve:
         put: Mapping[int, pa.RecordBatch],
     ) -> pa.RecordBatch:
         """The rows to publish, each where it stood."""
-        stay = [index for index in range(plain.num_rows) if index not in faults or index in kept]
-        good = plain.take(pa.array(stay, pa.int64()))
+        stays = np.ones(plain.num_rows, bool)
+        stays[[index for index in faults if index not in kept]] = False
+        good = plain.filter(pa.array(stays))
         if not put:
             return good
         rows = pa.Table.from_batches([good, *put.values()], self._schema)
-        order = pc.sort_indices(pa.array([*stay, *put], pa.int64()))
+        order = pc.sort_indices(pa.array(np.concatenate([np.flatnonzero(stays), [*put]])))
         return rows.take(order).combine_chunks().to_batches()[0]
 
     def _apart(

@@ -121,8 +121,9 @@ class Table(Declaration):
                 raise ValueError(wrong)
         if len({rule.name for rule in self.rules}) < len(self.rules):
             raise ValueError("two rules of one kind are about one column")
-        if self.read.incremental is not None and self.on_violation == "quarantine":
-            raise ValueError("rows are put apart from a table that is read whole; this one is incremental")
+        merged = self.read.incremental is not None or isinstance(self.read, RestApi)
+        if merged and self.on_violation == "quarantine":
+            raise ValueError("rows are put apart from tables that are read whole, not incremental or by REST")
         return self
 
     @model_validator(mode="after")

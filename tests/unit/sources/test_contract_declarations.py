@@ -156,5 +156,5 @@ def test_a_reference_that_cannot_be_held_is_refused(tables, said):
 def test_rows_are_not_put_apart_from_an_incremental_table():
     read = DatabaseTable(dsn="retail_dsn", incremental=Incremental(cursor="id"))
     assert a_table(read=read, rules=(Range(column="id", minimum=1),)).rules
-    with pytest.raises(DeclarationError, match="this one is incremental"):
+    with pytest.raises(DeclarationError, match="not incremental or by REST"):
         a_table(read=read, on_violation="quarantine")

@@ -1,0 +1,288 @@
+"""`headrace quarantine ...`: rows that broke their contract, and how they come back."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from include.settings import settings
+from include.spec.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from include.ingestion.batch import Desk
+    from include.ingestion.release import Choice
+    from include.lake import Lake
+    from include.spec.refs import Landed
+    from include.spec.source import Source, Table
+
+app = typer.Typer(
+    name="quarantine",
+    help="Rows that broke their contract: list, show, release, replay.",
+    no_args_is_help=True,
+)
+out = Console()
+
+STATION = "quarantine"
+SHOWN_ROWS = 20
+
+SourceName = Annotated[str, typer.Argument(help="A source, such as retail.")]
+TableName = Annotated[str, typer.Argument(help="One of its tables.")]
+Who = Annotated[str, typer.Option("--who", help="Whose decision it is: an address.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for whoever asks later.")]
+Ids = Annotated[list[str] | None, typer.Option("--row", help="Id of a row; give it again for more.")]
+Broken = Annotated[str, typer.Option("--rule", help="Only rows that break this rule.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines instead of a table.")]
+
+
+class CorrectionsError(HeadraceError):
+    """The file of corrections is not as it must be; nothing was changed."""
+
+
+@app.command("list")
+def list_(
+    source: Annotated[str, typer.Argument(help="Only this source.")] = "", as_json: Json = False
+) -> None:
+    """How many rows of which table are in quarantine on main, by what they break."""
+    from include.lake import Lake
+    from include.sources import SOURCES
+
+    lake = Lake.connect(settings())
+    found: list[dict[str, Any]] = []
+    for declared in SOURCES:
+        if source in ("", declared.name):
+            for table in declared.tables:
+                counts = Counter(row["rule"] for row in _rows(lake, declared, table))
+                found += [
+                    {"source": declared.name, "table": table.name, "rule": rule, "rows": rows}
+                    for rule, rows in counts.most_common()
+                ]
+    if as_json:
+        _print_lines(found)
+    elif found:
+        _print_grid(found, ("source", "table", "rule", "rows"))
+    else:
+        out.print("Nothing is in quarantine.")
+
+
+@app.command()
+def show(
+    source: SourceName,
+    table: TableName,
+    rule: Broken = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows.")] = SHOWN_ROWS,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="Print all as a file for `replay`, to be edited.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rows in quarantine: what each breaks, where it came from, and the row itself."""
+    from include.ingestion.release import Choice
+    from include.lake import Lake
+
+    declared, of = _declared(source, table)
+    chosen = [
+        row for row in _rows(Lake.connect(settings()), declared, of) if Choice("", "", (), rule).holds(row)
+    ]
+    if corrections:
+        _print_lines([{"id": row["id"], **json.loads(row["row"])} for row in chosen])
+    elif as_json:
+        _print_lines(chosen[:limit])
+    else:
+        for row in chosen[:limit]:
+            said = (
+                f"{row['id']}  {row['origin']}, row {row['row_number']:,}: {row['reason']}\n    {row['row']}"
+            )
+            out.print(said, markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{min(limit, len(chosen)):,} of {len(chosen):,} rows.", highlight=False)
+
+
+@app.command()
+def release(
+    source: SourceName,
+    table: TableName,
+    who: Who,
+    why: Why,
+    row: Ids = None,
+    rule: Broken = "",
+) -> None:
+    """Publish rows as they are: somebody accepts them, and that is recorded beside them."""
+    from include.ingestion.release import Choice
+    from include.ingestion.release import release as take
+
+    if not row and not rule:
+        raise typer.BadParameter("say which rows: --row or --rule")
+    declared, of = _declared(source, table)
+    choice = Choice(who, why, tuple(row or ()), rule)
+    _publish("release", declared, of, choice, lambda desk, chosen: take(desk, of, chosen))
+
+
+@app.command()
+def replay(
+    source: SourceName,
+    table: TableName,
+    corrections: Annotated[
+        Path | None,
+        typer.Option("--corrections", help="JSON Lines: an object with `id` and the right values on each."),
+    ] = None,
+    who: Who = "",
+    why: Why = "",
+) -> None:
+    """Put rows through the contract again: as it is declared now, or with other values from a file."""
+    from include.ingestion import release as outward
+
+    declared, of = _declared(source, table)
+    if corrections is None:
+        choice = outward.Choice(who, why)
+        _publish("replay", declared, of, choice, lambda desk, _chosen: outward.replay(desk, of))
+        return
+    if not who or not why:
+        raise typer.BadParameter("corrections need --who and --why")
+    right = _read_corrections(corrections)
+    choice = outward.Choice(who, why, tuple(right))
+
+    def correct(desk: "Desk", chosen: "Choice") -> "Landed":
+        return outward.correct(desk, of, {number: right[number] for number in chosen.ids}, chosen)
+
+    digest = hashlib.sha256(corrections.read_bytes()).hexdigest()
+    _publish("correct", declared, of, choice, correct, content=digest)
+
+
+def _publish(
+    action: str,
+    source: "Source",
+    table: "Table",
+    choice: "Choice",
+    step: Callable[["Desk", "Choice"], "Landed"],
+    *,
+    content: str = "",
+) -> None:
+    """Write, judge and merge, once: a run that died goes on, and one that is done finds nothing to do."""
+    from include.ingestion.batch import Desk
+    from include.ingestion.quarantine import balance_metadata
+    from include.ingestion.snapshot import FOLDER
+    from include.lake import Lake, publish
+    from include.spec.refs import DraftRef, Refused
+    from include.spec.verdict import Verdict
+    from include.validation.draft import EVIDENCE, judge_draft
+
+    lake, told = Lake.connect(settings()), {"source": source.name, "who": choice.who, "why": choice.why}
+    chosen = choice
+    if action != "replay":
+        chosen = _still_there(lake, source, table, choice)
+        if not chosen.ids:
+            out.print("These rows have left quarantine already: nothing to do.")
+            return
+    prefix = source.prefix(table.name)
+    landed: list[Landed] = []
+
+    def write(draft: DraftRef) -> None:
+        landed[:] = [step(Desk(lake, settings(), draft, source), chosen)]
+        told.update(balance_metadata(landed))
+
+    def audit(draft: DraftRef) -> Verdict:
+        # Without a change the draft must stay equal to main, or there would be a commit about nothing.
+        evidence = f"raw/{source.name}/{EVIDENCE}" if landed[0].changed else None
+        return judge_draft(lake, settings(), draft, {prefix: f"{prefix}/{FOLDER}"}, evidence_prefix=evidence)
+
+    asked = [
+        action,
+        source.name,
+        table.name,
+        table.contract_hash,
+        *chosen.ids,
+        choice.who,
+        choice.why,
+        content,
+    ]
+    digest = hashlib.sha256("\n".join([*asked, lake.head().commit]).encode()).hexdigest()[:12]
+    run_id = f"{action}-{source.name}-{table.name}-{digest}"
+    message = f"{action.capitalize()} rows of {source.name}.{table.name}"
+    done = publish(lake, run_id, STATION, write, audit, message, told)
+    if isinstance(done, Refused):
+        worst = "; ".join(f"{one.rule}: {one.observed}" for one in done.verdict.findings[:3])
+        raise HeadraceError(
+            f"Refused: {worst}.", remedy="Main and the quarantine are as they were.", branch=done.branch
+        )
+    left = len(_rows(lake, source, table))
+    what = f"Published as {done.commit.commit[:12]}" if done.changed else "Nothing changed"
+    out.print(f"{what}; {left:,} rows of {table.name} are in quarantine.", highlight=False, soft_wrap=True)
+
+
+def _still_there(lake: "Lake", source: "Source", table: "Table", choice: "Choice") -> "Choice":
+    """The choice as the rows that it means; those that were decided about already are left out.
+
+    Raises:
+        ReleaseError: A row was never there.
+    """
+    from dataclasses import replace
+
+    from include.ingestion.quarantine import read_decisions
+    from include.ingestion.release import ReleaseError
+
+    here = {row["id"] for row in _rows(lake, source, table) if choice.holds(row)}
+    decided = read_decisions(lake, lake.head(), source.name, table.name)
+    unknown = sorted(set(choice.ids) - here - set(decided))
+    if unknown or not (here or choice.ids):
+        raise ReleaseError(
+            f"The quarantine of {table.name} holds no {f'row {unknown[0]}' if unknown else 'such rows'}.",
+            remedy=f"`headrace quarantine show {source.name} {table.name}` lists what it holds.",
+            table=table.name,
+        )
+    return replace(choice, ids=tuple(sorted(here)))
+
+
+def _rows(lake: "Lake", source: "Source", table: "Table") -> list[dict[str, Any]]:
+    from include.ingestion.release import rows_apart
+
+    return rows_apart(lake, lake.head(), source, table)
+
+
+def _declared(source: str, table: str) -> "tuple[Source, Table]":
+    from include.sources import SOURCES
+
+    found = {declared.name: declared for declared in SOURCES}
+    if source not in found:
+        raise HeadraceError(f"There is no source {source!r}.", remedy=f"There are: {', '.join(found)}.")
+    return found[source], found[source].table(table)
+
+
+def _read_corrections(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    right: dict[str, Mapping[str, Any]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+            row = str(values.pop("id"))
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise CorrectionsError(
+                f"{path}, line {number}: is no correction: {type(error).__name__}: {error}.",
+                remedy='Accepted: {"id": "...", "column": value}, as `show --corrections` prints it.',
+            ) from error
+        if row in right:
+            raise CorrectionsError(f"{path}, line {number}: row {row} is there twice.")
+        right[row] = values
+    if not right:
+        raise CorrectionsError(f"{path} holds no correction.")
+    return right
+
+
+def _print_lines(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+def _print_grid(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    grid = Grid()
+    for column in columns:
+        grid.add_column(column, justify="right" if column in {"rows", "row_number"} else "left")
+    for row in rows:
+        cells = (f"{value:,}" if isinstance(value, int) else str(value) for value in map(row.get, columns))
+        grid.add_row(*(cell.replace("[", r"\[") for cell in cells))
+    out.print(grid)
