@@ -7,6 +7,7 @@ logs on main are replayed strictly, and must give the tables of the source.
 import contextlib
 import multiprocessing
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from include.ingestion.capture_feed import held_position
-from include.ingestion.cdc import retention
+from include.ingestion.cdc import capture, retention
 from include.lake import Lake
 from include.settings import Settings
 from include.stack import lake_server as lakefs
@@ -88,7 +89,7 @@ class Killable:
     server: Server
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, settled: bool = True) -> None:
         server = self.server
         server.prepare()
         make_folder(server.folder, server.user)
@@ -101,7 +102,8 @@ class Killable:
                 break
             assert time.monotonic() < deadline, server.name
             time.sleep(0.05)
-        server.settle()
+        if settled:
+            server.settle()
 
     def _started(self) -> subprocess.Popen[bytes]:
         server = self.server
@@ -117,6 +119,16 @@ class Killable:
                 umask=0o077,
                 **identity(server.user),
             )
+
+    def fail_over(self) -> None:
+        """Come back as a standby that is promoted at once, at the end of the log that it has."""
+        data = self.server.folder / "data"
+        (data / "recovery.signal").touch(0o600)
+        if self.server.user is not None:
+            shutil.chown(data / "recovery.signal", self.server.user)
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("restore_command = 'false'\n")
+        self.start(settled=False)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -268,3 +280,30 @@ def test_a_capture_whose_server_is_killed(shops, tries, database, lake_server, w
     shop.check()
     # The lake is patient: its clients wait until it is back.
     assert failed if which == "database" else not failed
+
+
+def test_a_database_that_failed_over_stops_loudly(shops, tries, database):
+    """A promoted standby may have lost what the lake has, and its positions would be taken for ours."""
+    shop, chance = shops(), random.Random(0)
+    live(shop, chance, 10)
+    assert not tries(Try(shop.settings, shop.source, "first")).error
+    database[1].kill()
+    database[1].fail_over()
+    with psycopg.connect(database[0].dsn(), autocommit=True) as server:
+        deadline = time.monotonic() + 30
+        while server.execute("SELECT pg_is_in_recovery()").fetchall() != [(False,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    shop.connection = psycopg.connect(shop.settings.retail_dsn.get_secret_value(), autocommit=True)
+    live(shop, chance)
+    head = shop.lake.head()
+    ended = tries(Try(shop.settings, shop.source, "second"))
+    assert "another timeline" in ended.error
+    assert "headrace cdc reset" in ended.error
+    assert shop.lake.head() == head
+    desk = shop.open()
+    capture(desk, anew=True)
+    shop.publish(desk.draft)
+    live(shop, chance)
+    assert not tries(Try(shop.settings, shop.source, "third")).error
+    shop.check()

@@ -30,9 +30,12 @@ _RELATIONS = """
     JOIN pg_namespace n ON n.nspname = wanted.schema_name
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
 """
-# An entry is made again, or written again, by whatever alters it; xmin tells which transaction wrote it.
+# An entry is made again, or written again, by whatever alters it; xmin tells which transaction wrote it. The
+# timeline stands before it: a standby that was promoted goes on in another one, from where it had got to.
 _PUBLISHED = """
-    SELECT c.oid::bigint, n.nspname, c.relname, t.rowfilter, format('%%s:%%s:%%s', p.xmin, r.oid, r.xmin)
+    SELECT c.oid::bigint, n.nspname, c.relname, t.rowfilter,
+        left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+            || format('/%%s:%%s:%%s', p.xmin, r.oid, r.xmin)
     FROM pg_publication p
     JOIN pg_publication_tables t USING (pubname)
     JOIN pg_namespace n ON n.nspname = t.schemaname
@@ -102,6 +105,7 @@ def check_publication(
         before: Their `entries` when their rows were loaded.
 
     Raises:
+        SlotError: The database failed over since, or was restored from a backup.
         PublicationError: It leaves out operations, rows, or a table: one that was dropped, or made again. Or
             it did so for a while, as far as its entries tell.
         DatabaseError: The server cannot be asked.
@@ -127,7 +131,15 @@ def check_publication(
             )
         if row[3] is not None:
             raise _lost(feed, f"leaves out rows of {name}: WHERE {row[3]}", "It was altered")
-        if before.get(table.relation_id, row[4]) != row[4]:
+        loaded = before.get(table.relation_id, row[4])
+        if loaded.partition("/")[0] != row[4].partition("/")[0]:
+            raise slot_error(
+                feed,
+                "is of another timeline of the log than the tables were loaded in",
+                "The database failed over or was restored: the lake may hold changes that it lost, and lack "
+                f"others. {_RESET}",
+            )
+        if loaded != row[4]:
             raise _lost(feed, f"is not what it was when {name} was loaded", "It was altered, and back")
 
 
