@@ -22,6 +22,7 @@ _ARROW: Mapping[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", tz="UTC"),
 }
+_LONGEST_TOLD = 500
 _REMEDY = "Correct the source, or its declaration if the change is meant. Nothing was published."
 
 
@@ -39,7 +40,16 @@ def violated(origin: str, what: str, *, accepted: str = "", **ids: object) -> Co
         ids: Names of the things concerned.
     """
     wanted = f" Accepted: {accepted}." if accepted else ""
-    return ContractError(f"{origin}: {what}.{wanted}", remedy=_REMEDY, **ids)
+    return ContractError(f"{told(origin)}: {told(what)}.{wanted}", remedy=_REMEDY, **ids)
+
+
+def told(text: str) -> str:
+    """A text with what arrived in it, fit for one line of a log: bounded, and without control characters.
+
+    Logs and databases that errors end up in take no NUL, and no value of ten megabytes.
+    """
+    short = text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in short)
 
 
 def arrow_type(column: Column) -> pa.DataType:
