@@ -40,7 +40,6 @@ def sftp_filesystem(settings: Settings, address: str, keys: Sftp | None) -> tupl
             remedy="Accepted: an address sftp://user@host:port/folder, and sftp=Sftp(...) for the secrets.",
         )
     import paramiko
-    from fsspec.implementations.sftp import SFTPFileSystem
 
     secret: dict[str, Any] = {}
     if keys.password is not None:
@@ -48,23 +47,8 @@ def sftp_filesystem(settings: Settings, address: str, keys: Sftp | None) -> tupl
     else:
         secret["pkey"] = _private_key(setting(settings, str(keys.private_key)), str(keys.private_key))
 
-    class ChannelPerThread(SFTPFileSystem):  # type: ignore[misc]  # untyped
-        """A channel must not be read by two threads at a time; a connection may have many."""
-
-        @property
-        def ftp(self) -> Any:
-            if not hasattr(channels, "ftp"):
-                channels.ftp = self.client.open_sftp()
-                channels.ftp.get_channel().settimeout(TIMEOUT_S)
-            return channels.ftp
-
-        @ftp.setter
-        def ftp(self, first: Any) -> None:
-            first.close()
-
-    channels = threading.local()
     try:
-        filesystem = ChannelPerThread(
+        filesystem = _channel_per_thread()(
             parts.hostname,
             port=parts.port or DEFAULT_PORT,
             username=unquote(parts.username),
@@ -82,6 +66,29 @@ def sftp_filesystem(settings: Settings, address: str, keys: Sftp | None) -> tupl
             remedy="See that it runs, and that user, secret and host key in the settings are right.",
         ) from None
     return filesystem, parts.path.rstrip("/"), shown
+
+
+def _channel_per_thread() -> Any:
+    """The class of file systems whose threads share a connection and nothing else."""
+    from fsspec.implementations.sftp import SFTPFileSystem
+
+    channels = threading.local()
+
+    class ChannelPerThread(SFTPFileSystem):  # type: ignore[misc]  # untyped
+        """A channel must not be read by two threads at a time; a connection may have many."""
+
+        @property
+        def ftp(self) -> Any:
+            if not hasattr(channels, "ftp"):
+                channels.ftp = self.client.open_sftp()
+                channels.ftp.get_channel().settimeout(TIMEOUT_S)
+            return channels.ftp
+
+        @ftp.setter
+        def ftp(self, first: Any) -> None:
+            first.close()
+
+    return ChannelPerThread
 
 
 def broke_off(error: BaseException) -> bool:
