@@ -15,6 +15,7 @@ from include.settings import home_folder
 BENCHES = {
     "lake_server": "commit and merge against tree size, SDK operations, publish cycles",
     "lake_client": "checkout and upload against plain copies",
+    "batch_read": "a table of PostgreSQL to Parquet against plain ADBC and dlt, and memory",
     "cdc": "changes from the log to files on main against pg_recvlogical, and memory",
 }
 
