@@ -178,7 +178,8 @@ def _publish(
         if not chosen.ids:
             out.print("These rows have left quarantine already: nothing to do.")
             return
-    prefix = source.prefix(table.name)
+    # All tables of the source, since suites look at how they fit together.
+    prefixes = [source.prefix(one.name) for one in source.tables]
     landed: list[Landed] = []
 
     def write(draft: DraftRef) -> None:
@@ -188,7 +189,13 @@ def _publish(
     def audit(draft: DraftRef) -> Verdict:
         # Without a change the draft must stay equal to main, or there would be a commit about nothing.
         evidence = f"raw/{source.name}/{EVIDENCE}" if landed[0].changed else None
-        return judge_draft(lake, settings(), draft, {prefix: f"{prefix}/{FOLDER}"}, evidence_prefix=evidence)
+        return judge_draft(
+            lake,
+            settings(),
+            draft,
+            {prefix: f"{prefix}/{FOLDER}" for prefix in prefixes},
+            evidence_prefix=evidence,
+        )
 
     asked = [
         action,
