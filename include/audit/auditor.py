@@ -194,7 +194,7 @@ def _slots(
     """What the databases still keep of the logs that main has positions of."""
     held, addresses = {}, {}
     for source in sources if with_source else ():
-        watermark = lake.document(ref, f"{watermarks.RAW}{source}/{watermarks.WATERMARK}") or {}
+        watermark = lake.document(ref, f"{watermarks.RAW}{source}/{changes.WATERMARK}") or {}
         for position in watermark.get("positions", ()):
             if position["kind"] == "lsn":
                 held[source] = position

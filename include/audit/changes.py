@@ -9,6 +9,7 @@ from include.audit.errors import StoreUnreadable
 from include.audit.result import Checked, Violation
 from include.audit.tables import Table
 
+WATERMARK = "_watermark_log.json"
 FILE = re.compile(r"((?:raw|quarantine)/[^/]+/[^/]+)/changes/([0-9A-F]{16})-([0-9A-F]{16})-\d{5}\.parquet")
 _POSITION = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})@([^@]+)@(\d+)@(\d+)")
 _SLOT = """
@@ -96,7 +97,7 @@ def check_slots(positions: Mapping[str, Document], addresses: Mapping[str, str])
     violations = []
     asked = {source: addresses[source] for source in sorted(positions) if addresses.get(source)}
     for source, address in asked.items():
-        where = f"raw/{source}/_watermark.json"
+        where = f"raw/{source}/{WATERMARK}"
         matched = _POSITION.fullmatch(str(positions[source].get("value")))
         if matched is None:
             continue  # is told of by `log_fault`

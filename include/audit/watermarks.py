@@ -1,10 +1,12 @@
 """I6: how far each source was read, in the same commit as what was read, and never further."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from include.audit.changes import FILE as LOG_FILE
+from include.audit.changes import WATERMARK as LOG_WATERMARK
 from include.audit.changes import change_files, log_fault
 from include.audit.lake_reader import Commit, LakeReader
 from include.audit.result import Checked, Violation
@@ -24,9 +26,10 @@ class Landing:
         commit: Its id.
         source: Name of the source.
         changed: Paths under `raw/<source>/` that differ from the commit before.
-        watermark: The watermark there.
+        watermark: The positions of its tables there.
         manifests: Manifest of each table's snapshot there, by table.
         logs: Files of the source's change logs there.
+        log_watermark: The position there of the log that its changes are read from.
     """
 
     commit: str
@@ -35,6 +38,7 @@ class Landing:
     watermark: Document | None
     manifests: Mapping[str, Document]
     logs: tuple[str, ...] = ()
+    log_watermark: Document | None = None
 
 
 def read_landings(lake: LakeReader, chain: Sequence[Commit]) -> list[Landing]:
@@ -54,34 +58,54 @@ def read_landings(lake: LakeReader, chain: Sequence[Commit]) -> list[Landing]:
             }
             own = tuple(path for path in changed if path.startswith(prefix))
             watermark = lake.document(commit["id"], f"{prefix}{WATERMARK}")
+            of_log = lake.document(commit["id"], f"{prefix}{LOG_WATERMARK}")
             logs = tuple(path for files in change_files(paths).values() for path in files)
-            landings.append(Landing(commit["id"], source, own, watermark, manifests, logs))
+            landings.append(Landing(commit["id"], source, own, watermark, manifests, logs, of_log))
     return landings
 
 
 def check_watermarks(landings: Sequence[Landing]) -> Checked:
     """I6: where rows changed, the watermark changed with them, and it names what is there."""
-    violations: list[Violation] = []
-    count = 0
-    for landing in landings:
-        where = f"{landing.commit}:{RAW}{landing.source}/{WATERMARK}"
-        if landing.watermark is None:
-            violations.append(Violation(where, "is not there, but rows of its source are"))
-            continue
-        if f"{RAW}{landing.source}/{WATERMARK}" not in landing.changed:
-            violations.append(Violation(where, "did not change with the rows of its source"))
-        positions = {position["table"]: position for position in landing.watermark.get("positions", ())}
-        count += len(positions)
-        logged = [position for position in positions.values() if position.get("kind") == "lsn"]
-        if logged or landing.logs:
-            positions = {table: one for table, one in positions.items() if one not in logged}
-            fault = log_fault(logged[0] if logged else None, landing.logs)
-            violations += [Violation(where, fault)] if fault else []
-        for table in sorted({*landing.manifests, *positions}):
-            fault = _fault(positions.get(table), landing.manifests.get(table))
-            if fault:
-                violations.append(Violation(f"{where}#{table}", fault))
+    violations = [
+        Violation(f"{landing.commit}:{RAW}{landing.source}/{where}", fault)
+        for landing in landings
+        for where, fault in (*_table_faults(landing), *_log_faults(landing))
+    ]
+    count = sum(len(_positions(one.watermark)) + len(_positions(one.log_watermark)) for one in landings)
     return Checked("positions", max(count, len(landings)), tuple(violations))
+
+
+def _table_faults(landing: Landing) -> Iterator[tuple[str, str]]:
+    """Where, and how, the positions of tables do not fit."""
+    rows = any(_is_data(path) and not LOG_FILE.fullmatch(path) for path in landing.changed)
+    if landing.watermark is None:
+        if rows:
+            yield WATERMARK, "is not there, but rows of its source are"
+        return
+    if rows and f"{RAW}{landing.source}/{WATERMARK}" not in landing.changed:
+        yield WATERMARK, "did not change with the rows of its source"
+    positions = {position["table"]: position for position in _positions(landing.watermark)}
+    for table in sorted({*landing.manifests, *positions}):
+        fault = _fault(positions.get(table), landing.manifests.get(table))
+        if fault:
+            yield f"{WATERMARK}#{table}", fault
+
+
+def _log_faults(landing: Landing) -> Iterator[tuple[str, str]]:
+    """Where, and how, the position of the log does not fit."""
+    if landing.log_watermark is None and not landing.logs:
+        return
+    changes = any(LOG_FILE.fullmatch(path) for path in landing.changed)
+    if changes and landing.log_watermark and f"{RAW}{landing.source}/{LOG_WATERMARK}" not in landing.changed:
+        yield LOG_WATERMARK, "did not change with the changes of its source"
+    positions = [one for one in _positions(landing.log_watermark) if one.get("kind") == "lsn"]
+    fault = log_fault(positions[0] if positions else None, landing.logs)
+    if fault:
+        yield LOG_WATERMARK, fault
+
+
+def _positions(watermark: Document | None) -> Sequence[Document]:
+    return tuple((watermark or {}).get("positions", ()))
 
 
 def _fault(position: Document | None, manifest: Document | None) -> str:

@@ -1,4 +1,4 @@
-"""How lake paths are laid out: which folder is a table, and where a source keeps its watermark."""
+"""How lake paths are laid out: which folder is a table, and where a source keeps its watermarks."""
 
 TABLE_DEPTHS = {
     "raw": 3,  # raw/<source>/<table>/
@@ -11,6 +11,7 @@ TABLE_DEPTHS = {
 }
 DATA_SUFFIX = ".parquet"
 WATERMARK_FILE = "_watermark.json"
+LOG_WATERMARK_FILE = "_watermark_log.json"
 
 
 def table_of(path: str) -> str | None:
@@ -24,11 +25,18 @@ def table_of(path: str) -> str | None:
 
 
 def watermark_path(source: str) -> str:
-    """Where the watermark of a source lies."""
+    """Where the positions lie of a source's tables that are read by themselves."""
     return f"raw/{source}/{WATERMARK_FILE}"
 
 
+def log_watermark_path(source: str) -> str:
+    """Where the position lies of the log that a source's changes are read from."""
+    return f"raw/{source}/{LOG_WATERMARK_FILE}"
+
+
 def watermark_source(path: str) -> str | None:
-    """The source whose watermark a path is; None for any other path."""
+    """The source whose watermark a path is, of tables or of a log; None for any other path."""
     parts = path.split("/")
-    return parts[1] if len(parts) == 3 and path == watermark_path(parts[1]) else None
+    if len(parts) != 3 or path not in {watermark_path(parts[1]), log_watermark_path(parts[1])}:
+        return None
+    return parts[1]

@@ -1,15 +1,16 @@
-"""How far each source has been read, as one document in the same commit as the data.
+"""How far each source has been read, in the same commit as the data.
 
-`raw/<source>/_watermark.json`:
+`raw/<source>/_watermark.json` for tables that are read by themselves:
 
     {"version": 1, "source": "retail", "run_id": "...",
-     "positions": [{"table": "", "kind": "lsn", "value": "0/16B3748"}]}
+     "positions": [{"table": "products", "kind": "snapshot", "value": "9f2c..."}]}
 
-A position is kept until another one of the same table takes its place: the position of a database's log
-(table "") and those of tables that are read whole stand beside each other.
+`raw/<source>/_watermark_log.json`, in the same form, for the log that changes are read from: kind `lsn`.
 
-Two runs of one source that overlap both change this path, so that the second merge is a conflict: a position
-never goes forward without the rows it stands for.
+A position is kept until another one of the same table takes its place. Two runs that overlap and read the
+same way both change one of these paths, so that the second merge is a conflict: a position never goes forward
+without the rows it stands for. A batch and a capture of one source change different ones, and do not disturb
+each other.
 """
 
 import json
@@ -21,7 +22,7 @@ from typing import Any, get_args, get_type_hints
 
 from include.lake.connection import Lake
 from include.lake.errors import BadWatermark
-from include.lake.layout import watermark_path
+from include.lake.layout import log_watermark_path, watermark_path
 from include.lake.objects import read_bytes, stat_or_none
 from include.lake.upload import upload
 from include.spec.refs import CommitRef, DraftRef, Position, Watermark
@@ -29,16 +30,24 @@ from include.spec.refs import CommitRef, DraftRef, Position, Watermark
 VERSION = 1
 LONGEST_BYTES = 1 << 20
 KINDS = get_args(get_type_hints(Position)["kind"])
+OF_A_LOG = "lsn"
 
 
 def read_watermark(lake: Lake, ref: CommitRef | DraftRef, source: str) -> Watermark | None:
-    """The watermark of a source at a commit or on a draft; None before its first publication.
+    """All positions of a source at a commit or on a draft; None before its first publication.
 
     Raises:
         BadWatermark: The document is not one of ours; it names the field and what is accepted.
         UnknownRef: There is no such ref.
     """
-    path = _path(source)
+    read = [_read(lake, ref, source, path) for path in _paths(source)]
+    found = [watermark for watermark in read if watermark is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    return Watermark(source, (*found[0].positions, *found[1].positions), found[0].run_id)
+
+
+def _read(lake: Lake, ref: CommitRef | DraftRef, source: str, path: str) -> Watermark | None:
     stat = stat_or_none(lake, ref, path)
     if stat is None:
         return None
@@ -59,16 +68,23 @@ def write_watermark(
         lake: Where.
         draft: What `open_draft` returned.
         source: Name of the source, as in `raw/<source>/`.
-        position: One per table, or a single one for the whole source; each replaces that of the same table
-            and leaves the others.
+        position: One per table, or that of the source's log; each replaces that of the same table and leaves
+            the others.
+
+    Returns:
+        What was written.
 
     Raises:
-        BadWatermark: No position, two for one table, or a kind that is not known.
+        BadWatermark: No position, two for one table, a kind that is not known, or a log's beside a table's.
     """
     positions = (position,) if isinstance(position, Position) else tuple(position)
-    path = _path(source)
+    of_tables, of_log = _paths(source)
+    kinds = {position.kind for position in positions}
+    path = of_log if OF_A_LOG in kinds else of_tables
     _check(Watermark(source, positions, draft.run_id), path)
-    before = read_watermark(lake, draft, source)
+    if path == of_log and len(kinds) > 1:
+        raise _bad(path, "has a position of a table", "that of a log; those of tables are written apart")
+    before = _read(lake, draft, source, path)
     tables = {position.table for position in positions}
     kept = tuple(held for held in before.positions if held.table not in tables) if before else ()
     watermark = Watermark(source, (*kept, *positions), draft.run_id)
@@ -156,10 +172,11 @@ def _check(watermark: Watermark, path: str) -> None:
             raise _bad(path, f"has no value for table {position.table!r}", "the position as text")
 
 
-def _path(source: str) -> str:
+def _paths(source: str) -> tuple[str, str]:
+    """Of the positions of tables, and of that of the log."""
     if not re.fullmatch(r"[a-zA-Z0-9][-\w]*", source, re.ASCII):
         raise BadWatermark(f"{source!r} is no name of a source", remedy="Accepted: letters, digits, - and _.")
-    return watermark_path(source)
+    return watermark_path(source), log_watermark_path(source)
 
 
 def _bad(path: str, cause: str, accepted: str) -> BadWatermark:

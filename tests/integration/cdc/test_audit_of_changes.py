@@ -40,7 +40,7 @@ def audited(shop, scratch: Path):
     assert sum(one.count for one in ordered) > 20
     landings = read_landings(reader, chain)
     assert len(landings) >= 3
-    position = (reader.document(head, "raw/shop/_watermark.json") or {})["positions"][0]
+    position = (reader.document(head, "raw/shop/_watermark_log.json") or {})["positions"][0]
     slots = check_slots({"shop": position}, {"shop": feed_of(shop.settings, shop.source).dsn})
     assert slots.count == 1
     lake = check_watermarks(landings).violations
@@ -71,7 +71,7 @@ def test_a_slot_ahead_of_main_is_seen(lived, tmp_path):
     lived.execute("SELECT pg_replication_slot_advance('headrace_shop', pg_current_wal_flush_lsn())")
     *kept, slots = audited(lived, tmp_path)
     assert kept == [[], []]
-    assert [fault.id for fault in slots] == ["raw/shop/_watermark.json"]
+    assert [fault.id for fault in slots] == ["raw/shop/_watermark_log.json"]
     assert "'headrace_shop' has moved on to" in slots[0].what
 
 

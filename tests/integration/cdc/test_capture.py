@@ -100,6 +100,18 @@ def test_the_slot_moves_to_what_main_holds_and_no_further(shop):
     shop.check()
 
 
+def test_a_batch_and_a_capture_at_the_same_time_both_reach_main(shop):
+    """Each moves a watermark of its own: neither is a conflict for the other."""
+    shop.run()
+    shop.execute("INSERT INTO orders VALUES (90001, 1, 1)")
+    batch = open_draft(shop.lake, "batch", "batch")
+    write_watermark(shop.lake, batch, "shop", Position("snapshot", "abc", "orders"))
+    captured = shop.run()
+    shop.publish(batch)
+    assert captured.rows == 1
+    assert set(shop.positions()) == {captured.position, Position("snapshot", "abc", "orders")}
+
+
 def test_positions_of_tables_that_are_read_whole_stay_beside_that_of_the_log(shop):
     draft = open_draft(shop.lake, "batch", "batch")
     write_watermark(shop.lake, draft, "shop", Position("snapshot", "abc", "orders"))

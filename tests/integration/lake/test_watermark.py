@@ -12,7 +12,7 @@ from include.spec.refs import CommitRef, Position, Watermark
 from tests.integration.lake.samples import ORDERS, PASSED, STATION
 
 pytestmark = pytest.mark.integration
-PATH = "raw/retail/_watermark.json"
+PATH = "raw/retail/_watermark_log.json"
 
 
 def test_a_watermark_is_visible_with_the_data_or_not_at_all(any_lake, orders):
@@ -41,6 +41,18 @@ def test_a_watermark_may_have_a_position_per_table(lake):
     assert set(found.positions) == set(positions)
 
 
+def test_the_position_of_a_log_is_written_apart_from_those_of_tables(lake):
+    draft = open_draft(lake, "run-1", STATION)
+    of_table, of_log = Position("snapshot", "abc", "orders"), Position("lsn", "0/1")
+    with pytest.raises(BadWatermark, match="written apart"):
+        write_watermark(lake, draft, "retail", [of_table, of_log])
+    for position in (of_table, of_log):
+        write_watermark(lake, draft, "retail", position)
+    found = read_watermark(lake, draft, "retail")
+    assert found is not None
+    assert set(found.positions) == {of_table, of_log}
+
+
 def test_two_runs_of_one_source_cannot_both_move_its_watermark(lake, orders):
     drafts = [open_draft(lake, run, STATION) for run in ("run-1", "run-2")]
     for number, draft in enumerate(drafts):
@@ -67,7 +79,7 @@ def test_a_document_that_is_none_names_its_path_and_what_is_accepted(lake, docum
 def test_the_watermark_of_another_source_is_not_taken_for_ours(lake):
     draft = open_draft(lake, "run-1", STATION)
     write_watermark(lake, draft, "flights", Position("lsn", "0/1"))
-    copy = MODELS.ObjectCopyCreation(src_path="raw/flights/_watermark.json", src_ref=draft.branch)
+    copy = MODELS.ObjectCopyCreation(src_path="raw/flights/_watermark_log.json", src_ref=draft.branch)
     lake.api.objects_api.copy_object(lake.repository, draft.branch, PATH, copy)
     with pytest.raises(BadWatermark, match="'flights'"):
         read_watermark(lake, draft, "retail")

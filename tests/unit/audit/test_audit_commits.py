@@ -114,6 +114,7 @@ def test_nothing_to_check_is_not_kept():
 MANIFEST = {"contract": "c", "parts": [{"sha256": "a"}, {"sha256": "b"}]}
 FILES = {"contract": "c", "parts": [{"sha256": "a", "origin": "w1"}, {"sha256": "b", "origin": "w2"}]}
 PATH = "raw/shop/_watermark.json"
+LOG_PATH = "raw/shop/_watermark_log.json"
 
 
 def landing(**changes):
@@ -159,7 +160,8 @@ LOGS = tuple(
 
 
 def logged(position=LOG, logs=LOGS):
-    return landing(watermark={"positions": [position]}, changed=(PATH, *logs), manifests={}, logs=logs)
+    held = {"positions": [position]}
+    return landing(watermark=None, log_watermark=held, changed=(LOG_PATH, *logs), manifests={}, logs=logs)
 
 
 def test_a_position_of_the_log_with_its_changes_is_kept():
@@ -179,4 +181,5 @@ def test_a_position_of_the_log_with_its_changes_is_kept():
 )
 def test_a_position_of_the_log_apart_from_its_changes_is_named(planted, said):
     violations = check_watermarks([logged(**planted)]).violations
+    assert {violation.id for violation in violations} == {f"merge:{LOG_PATH}"}
     assert said in [violation.what for violation in violations]

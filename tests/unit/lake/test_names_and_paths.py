@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.lake.errors import BadPath
-from include.lake.layout import table_of, watermark_path, watermark_source
+from include.lake.layout import log_watermark_path, table_of, watermark_path, watermark_source
 from include.lake.names import draft_branch, is_draft_name, published_tag, refused_branch, run_slug
 from include.lake.outgoing import named_files
 from include.lake.paths import confined, joined, object_path, prefix_path
@@ -139,6 +139,7 @@ def test_a_file_belongs_to_the_table_of_its_folder(path, table):
 
 def test_a_watermark_belongs_to_its_source():
     assert watermark_source(watermark_path("retail")) == "retail"
+    assert watermark_source(log_watermark_path("retail")) == "retail"
     for path in ("raw/retail/orders/_watermark.json", "raw/_watermark.json", "staged/retail/_watermark.json"):
         assert watermark_source(path) is None
 
