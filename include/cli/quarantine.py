@@ -197,20 +197,11 @@ def _publish(
             evidence_prefix=evidence,
         )
 
-    asked = [
-        action,
-        source.name,
-        table.name,
-        table.contract_hash,
-        *chosen.ids,
-        choice.who,
-        choice.why,
-        content,
-    ]
-    digest = hashlib.sha256("\n".join([*asked, lake.head().commit]).encode()).hexdigest()[:12]
-    run_id = f"{action}-{source.name}-{table.name}-{digest}"
+    asked = [table.contract_hash, *chosen.ids, choice.who, choice.why, content, lake.head().commit]
+    named = action, source.name, table.name
+    digest = hashlib.sha256("\n".join([*named, *asked]).encode()).hexdigest()[:12]
     message = f"{action.capitalize()} rows of {source.name}.{table.name}"
-    done = publish(lake, run_id, STATION, write, audit, message, told)
+    done = publish(lake, "-".join([*named, digest]), STATION, write, audit, message, told)
     if isinstance(done, Refused):
         worst = "; ".join(f"{one.rule}: {one.observed}" for one in done.verdict.findings[:3])
         raise HeadraceError(

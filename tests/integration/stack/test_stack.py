@@ -131,7 +131,7 @@ def test_every_process_is_found_by_its_mark_and_listens_on_loopback_only(stack: 
 
 def test_no_secret_on_a_command_line_or_in_a_log(stack: State) -> None:
     secrets = stack.credentials.secret_values()
-    assert len(secrets) == len(set(secrets)) == 12
+    assert len(secrets) == len(set(secrets)) == 14
     commands = [" ".join(process.cmdline()) for process, _ in processes.marked(stack.home)]
     assert len(commands) > len(SERVERS)
     logs = [path for path in stack.home.rglob("*.log*") if path.is_file() and "data" not in path.parts]

