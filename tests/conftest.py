@@ -20,6 +20,7 @@ from include.stack.ports import free_ports
 from include.stack.server import running
 from include.stack.state import State
 
+TESTS = Path(__file__).parent
 LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
 MLFLOW_BUCKET = "headrace-mlflow"
@@ -37,6 +38,20 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(tempfile.mkdtemp(prefix="headrace-tests-"))
         config.option.basetemp = folder / "run"
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together where they are spread over processes.
+
+    A folder of integration tests shares its servers, and a file its fixtures. All that start Airflow are
+    one group: two at a time would be too much for a small machine.
+    """
+    for item in items:
+        folder, *rest = item.path.relative_to(TESTS).parent.parts
+        whole = any("stack" in name for name in item.fixturenames) or item.path.parent == TESTS / "faults"  # type: ignore[attr-defined]
+        shared = "/".join((folder, *rest)) if folder in {"integration", "faults"} else item.path.stem
+        item.add_marker(pytest.mark.xdist_group("airflow" if whole else shared))
 
 
 @pytest.fixture(scope="session")
