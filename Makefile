@@ -32,7 +32,7 @@ demo: $(STAMP) ## Start the stack and run everything on real data, from a databa
 	@$(BIN)/headrace demo
 
 test: $(STAMP) ## Run every test, real servers included
-	@$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(PYTEST) -n 2 --no-loadscope-reorder
 
 test-unit: $(STAMP) ## Run the tests that start no server
 	@$(PYTEST) tests/unit tests/contracts tests/dags

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,12 @@ from include.stack.ports import free_ports
 from include.stack.server import running
 from include.stack.state import State
 
-TESTS = Path(__file__).parent
+AIRFLOW = {
+    "tests/faults",
+    "tests/integration/first_light/test_flow.py",
+    "tests/integration/flow",
+    "tests/integration/stack",
+}
 LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
 MLFLOW_BUCKET = "headrace-mlflow"
@@ -40,18 +46,28 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together where they are spread over processes.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread the tests over processes in groups that share their servers, or their fixtures."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    A folder of integration tests shares its servers, and a file its fixtures. All that start Airflow are
-    one group: two at a time would be too much for a small machine.
+    class ByServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+
+    return ByServers(config, log)
+
+
+def together(nodeid: str) -> str:
+    """The group of a test: its folder of integration tests, or its file.
+
+    All that start Airflow are one group: two at a time would be too much for a small machine.
     """
-    for item in items:
-        folder, *rest = item.path.relative_to(TESTS).parent.parts
-        whole = any("stack" in name for name in item.fixturenames) or item.path.parent == TESTS / "faults"  # type: ignore[attr-defined]
-        shared = "/".join((folder, *rest)) if folder in {"integration", "faults"} else item.path.stem
-        item.add_marker(pytest.mark.xdist_group("airflow" if whole else shared))
+    path, _, _ = nodeid.partition("::")
+    folder, _, _ = path.rpartition("/")
+    if folder in AIRFLOW or path in AIRFLOW:
+        return "airflow"
+    return folder if folder.startswith(("tests/integration", "tests/faults")) else path
 
 
 @pytest.fixture(scope="session")
