@@ -51,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Spread the tests over processes in groups that share their servers, or their fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByServers(LoadScopeScheduling):
+    class ByServers(LoadScopeScheduling):  # type: ignore[misc]  # untyped
         def _split_scope(self, nodeid: str) -> str:
             return together(nodeid)
 
