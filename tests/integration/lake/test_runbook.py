@@ -62,8 +62,8 @@ def test_each_command_is_run(lake_of_the_runbook, orders):
         told[command] = done.output
     assert len(told) == 8
     assert "3 of 10" in told["headrace lake refused"]
-    assert abandoned in told["headrace lake collect --dry-run"]
-    assert abandoned in told["headrace lake collect --older-than-days 7 --refused-for-days 30"]
+    assert abandoned[:30] in told["headrace lake collect --dry-run"]
+    assert abandoned[:30] in told["headrace lake collect --older-than-days 7 --refused-for-days 30"]
     assert branches(lake) == {"main", refused.branch}
     assert (
         "0 expired and 0 unreferenced objects would be deleted" in told["headrace lakefs gc lake --dry-run"]
