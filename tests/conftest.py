@@ -1,6 +1,7 @@
 """Real servers for the tests: each is started once per session, on free ports, in a folder of its own."""
 
 import dataclasses
+import os
 import shutil
 import signal
 import tempfile
@@ -34,11 +35,14 @@ MLFLOW_BUCKET = "headrace-mlflow"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let SIGTERM, which a time limit sends, end the run as Ctrl-C does; give the run a folder of its own.
+    """Let SIGTERM, which a time limit sends, end the run as Ctrl-C does; give the run a folder and a width.
 
     All runs of a user share one folder by default, and each that starts takes everyone else's right to pass
     through it: PostgreSQL, which runs as a user of its own under root, would lose its data in mid-flight.
+    A console keeps the width that it finds when its module is imported, by whichever test comes first; so all
+    get one that cuts no name.
     """
+    os.environ["COLUMNS"] = "200"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if config.option.basetemp is None:
         folder = Path(tempfile.mkdtemp(prefix="headrace-tests-"))

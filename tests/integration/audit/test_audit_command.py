@@ -96,7 +96,6 @@ def house(
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():
             patched.setenv(f"HEADRACE_{name}", value)
-        patched.setenv("COLUMNS", "200")
         settings_of_process.cache_clear()
         (home / "log").mkdir()
         (home / "log" / "lakefs.log").write_text("started\n")

@@ -200,7 +200,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
-        "COLUMNS": "200",
         "PYTHONPATH": str(airflow.repository_root()),
     }
 

@@ -16,7 +16,6 @@ def headrace(shop, monkeypatch):
     monkeypatch.setattr(include.sources, "SOURCES", (shop.source,))
     monkeypatch.setattr(cdc, "settings", lambda: shop.settings)
     monkeypatch.setenv("HEADRACE_HOME", str(shop.settings.home))
-    monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str):
         return CliRunner().invoke(app, ["cdc", *arguments])

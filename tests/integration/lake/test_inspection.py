@@ -161,7 +161,6 @@ def command(settings, monkeypatch):
         "HEADRACE_LAKEFS_SECRET_ACCESS_KEY": settings.lakefs_secret_access_key.get_secret_value(),
         "HEADRACE_LAKE_REPOSITORY": settings.lake_repository,
         "HEADRACE_LAKE_STORAGE_NAMESPACE": settings.lake_storage_namespace,
-        "COLUMNS": "200",
     }.items():
         monkeypatch.setenv(name, value)
     settings_of_process.cache_clear()

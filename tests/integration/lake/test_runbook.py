@@ -40,7 +40,6 @@ def lake_of_the_runbook(settings, lake_server, monkeypatch):
         monkeypatch.setenv(f"HEADRACE_{name}", str(getattr(named, name.lower())))
     secret = named.lakefs_secret_access_key.get_secret_value()
     monkeypatch.setenv("HEADRACE_LAKEFS_SECRET_ACCESS_KEY", secret)
-    monkeypatch.setenv("COLUMNS", "200")
     settings_of_process.cache_clear()
     yield lake
     settings_of_process.cache_clear()
@@ -62,8 +61,8 @@ def test_each_command_is_run(lake_of_the_runbook, orders):
         told[command] = done.output
     assert len(told) == 8
     assert "3 of 10" in told["headrace lake refused"]
-    assert abandoned[:30] in told["headrace lake collect --dry-run"]
-    assert abandoned[:30] in told["headrace lake collect --older-than-days 7 --refused-for-days 30"]
+    assert abandoned in told["headrace lake collect --dry-run"]
+    assert abandoned in told["headrace lake collect --older-than-days 7 --refused-for-days 30"]
     assert branches(lake) == {"main", refused.branch}
     assert (
         "0 expired and 0 unreferenced objects would be deleted" in told["headrace lakefs gc lake --dry-run"]
