@@ -46,8 +46,10 @@ def test_the_year_ends_with_the_real_rows_and_each_transaction_is_a_commit(live,
     with psycopg.connect(postgres.dsn("postgres", live.rsplit("/", 1)[1]), autocommit=True) as connection:
         connection.execute("SELECT pg_create_logical_replication_slot('all_of_it', 'test_decoding')")
         done = replay(live, YEAR)
+        # Without the empty transactions: the server's own, of its vacuum, are in the log as well.
         changes = connection.execute(
-            "SELECT data FROM pg_logical_slot_get_changes('all_of_it', NULL, NULL, 'include-xids', '0')"
+            "SELECT data FROM pg_logical_slot_get_changes('all_of_it', NULL, NULL,"
+            " 'include-xids', '0', 'skip-empty-xacts', '1')"
             " WHERE data !~ '^table replay\\.'"
         ).fetchall()
         connection.execute("SELECT pg_drop_replication_slot('all_of_it')")
