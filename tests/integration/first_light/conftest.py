@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
-from pyarrow.fs import S3FileSystem
+from pyarrow.fs import FileSelector, S3FileSystem
 from pydantic import SecretStr
 
 from include.demo import landing, operational
@@ -62,10 +62,28 @@ def settings(dsn: str, seaweedfs: S3Access, lake_server: LakeAccess, tmp_path: P
     )
 
 
+@pytest.fixture(scope="session")
+def delivered(seaweedfs: S3Access) -> str:
+    """A bucket with the promotions of the slice, to be copied: making them of the package takes seconds."""
+    bucket = f"delivered-{uuid4().hex[:12]}"
+    store = Settings(
+        s3_endpoint=seaweedfs.endpoint,
+        s3_access_key_id=seaweedfs.access_key,
+        s3_secret_access_key=SecretStr(seaweedfs.secret_key),
+        landing_bucket=bucket,
+    )
+    landing.drop(store, PART)
+    return bucket
+
+
 @pytest.fixture
-def landed_files(settings: Settings) -> Callable[[], S3FileSystem]:
+def landed_files(settings: Settings, delivered: str) -> Callable[[], S3FileSystem]:
     """The promotions of the slice in the landing bucket; gives its file system."""
-    landing.drop(settings, PART)
+    store = landing.filesystem(settings)
+    store.create_dir(settings.landing_bucket)
+    for file in store.get_file_info(FileSelector(delivered, recursive=True)):
+        if file.is_file:
+            store.copy_file(file.path, file.path.replace(delivered, settings.landing_bucket, 1))
 
     def filesystem() -> S3FileSystem:
         return S3FileSystem(

@@ -2,14 +2,22 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn import metrics as peer
 
 from include.evaluation.metrics import METRIC, calibration_error, curves, no_skill
 
 ROWS = st.integers(2, 60)
+few = settings(max_examples=50)
+
+
+@pytest.fixture(scope="module")
+def peer():
+    """Not with this module: every process that reads the tests would import it."""
+    from sklearn import metrics
+
+    return metrics
 
 
 @st.composite
@@ -23,24 +31,26 @@ def samples(draw):
     return truth, scores, weights
 
 
+@few
 @given(samples())
 @pytest.mark.parametrize(
     ("name", "theirs"),
     [
-        ("average_precision", peer.average_precision_score),
-        ("roc_auc", peer.roc_auc_score),
-        ("log_loss", peer.log_loss),
-        ("brier", peer.brier_score_loss),
+        ("average_precision", "average_precision_score"),
+        ("roc_auc", "roc_auc_score"),
+        ("log_loss", "log_loss"),
+        ("brier", "brier_score_loss"),
     ],
 )
-def test_binary_metric_equals_scikit_learn(name, theirs, sample):
+def test_binary_metric_equals_scikit_learn(peer, name, theirs, sample):
     truth, scores, weights = sample
-    expected = theirs(truth, scores, sample_weight=weights)
+    expected = getattr(peer, theirs)(truth, scores, sample_weight=weights)
     assert METRIC[name](truth, scores, weights) == pytest.approx(expected, abs=1e-9)
 
 
+@few
 @given(samples())
-def test_regression_metrics_equal_scikit_learn(sample):
+def test_regression_metrics_equal_scikit_learn(peer, sample):
     truth, scores, weights = sample
     squared = peer.mean_squared_error(truth, scores, sample_weight=weights)
     assert METRIC["rmse"](truth, scores, weights) == pytest.approx(squared**0.5)
@@ -48,6 +58,7 @@ def test_regression_metrics_equal_scikit_learn(sample):
     assert METRIC["mae"](truth, scores, weights) == pytest.approx(absolute)
 
 
+@few
 @given(samples())
 def test_a_weight_counts_as_that_many_copies_of_the_row(sample):
     truth, scores, weights = sample
