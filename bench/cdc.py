@@ -28,7 +28,7 @@ from include.ingestion.batch import Desk
 from include.ingestion.cdc import capture, confirm
 from include.lake import Lake, commit_draft, merge_draft, open_draft
 from include.settings import Settings
-from include.sources.retail import TRANSACTIONS
+from include.sources.retail import PRODUCTS, TRANSACTIONS
 from include.spec.capture import Capture
 from include.spec.source import Source
 from include.spec.verdict import Verdict
@@ -48,7 +48,7 @@ SOURCE = Source(
     name="bench",
     owner="bench@retailer.example",
     description="The shop's baskets, as the demo has them.",
-    tables=(TRANSACTIONS,),
+    tables=(TRANSACTIONS, PRODUCTS),
     capture=Capture(dsn="retail_dsn", tables=(TRANSACTIONS.name,), publication=NAME, slot=NAME),
 )
 _DDL = """

@@ -55,6 +55,8 @@ def show(made: "Report", home: Path) -> None:
     for product in made.products:
         console.print(_product(product))
     console.print(_tables(made))
+    if aside := story.apart(made):
+        console.print(f"{aside} What each broke: headrace quarantine list", markup=False)
     for finding in made.warnings:
         observed = shorten(finding.observed, LONGEST_OBSERVED, placeholder=" ...")
         console.print(f"warning  {finding.table}: {finding.rule}: {observed}", markup=False)

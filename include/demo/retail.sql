@@ -2,6 +2,7 @@
 -- No foreign key where the shop's own data breaks it:
 --   transactions.product_id   4,836 rows (0.33 %) name products that no one entered
 --   coupons.product_id        16 lines do
+-- Ingestion puts these rows apart, and those without a quantity (`include/sources/retail.py`).
 --   coupon_redemptions.coupon_upc: a coupon has many lines in `coupons`, none of which is *the* coupon
 --   *.household_id            the shop keeps no table of households
 

@@ -9,7 +9,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +37,18 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[Path, Manifest | None, Reading], Manifest]
 Values = dict[tuple[str, str], pa.Array]
+
+
+class _Awaited(Values):
+    """Values of tables that are being landed: who asks for those of one waits until it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.landings: dict[str, Future[Landed]] = {}
+
+    def __missing__(self, target: tuple[str, str]) -> pa.Array:
+        self.landings[target[0]].result()
+        return dict(self)[target]
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ def peak_memory_bytes() -> int:
 def _land_rows(
     desk: Desk, origin: str, how: DatabaseTable | SqlTable | RestApi, asked: Asked
 ) -> tuple[Landed, ...]:
-    known: Values = {}
+    known = _Awaited()
     reached: dict[str, Reached | None] = {}
     with opened(desk.settings, how, origin) as (reader, at_once), ThreadPoolExecutor(at_once) as workers:
 
@@ -112,10 +124,23 @@ def _land_rows(
 
             return land_table(desk, table, write, position, known)
 
-        # Tables that others refer to are read before these.
-        landed = [one for wave in desk.source.waves(origin) for one in workers.map(read, wave)]
-    order = [desk.source.prefix(table.name) for table in desk.source.tables_of(origin)]
-    return tuple(sorted(landed, key=lambda one: order.index(one.table)))
+        for table in _queue(desk.source, origin):
+            known.landings[table.name] = workers.submit(read, table)
+        try:
+            landed = {name: landing.result() for name, landing in known.landings.items()}
+        finally:
+            for landing in known.landings.values():
+                landing.cancel()
+    return tuple(landed[table.name] for table in desk.source.tables_of(origin))
+
+
+def _queue(source: Source, origin: str) -> list[Table]:
+    """Tables in the order in which they are begun: one that waits for another comes after it.
+
+    Those that others wait for, and those that wait, come first: the others are read meanwhile.
+    """
+    tables = [table for wave in source.waves(origin) for table in wave]
+    return sorted(tables, key=lambda table: not (table.refers_to or referred_columns(source, table)))
 
 
 def _land_files(desk: Desk, table: Table, known: Values) -> Landed:

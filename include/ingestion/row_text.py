@@ -29,9 +29,7 @@ def row_texts(batch: pa.RecordBatch) -> list[str]:
 
 def row_text(row: Mapping[str, Any]) -> str:
     """One row as a JSON object, its columns in the order of the mapping."""
-    return json.dumps(
-        {name: _finite(value) for name, value in row.items()}, default=_text, ensure_ascii=False
-    )
+    return _JSON.encode({name: _finite(value) for name, value in row.items()})
 
 
 def batch_of(texts: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
@@ -156,6 +154,9 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return base64.b16encode(value).decode().lower()
     return str(value)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, default=_text)
 
 
 def _plain(value: Any) -> str | None:

@@ -3,6 +3,7 @@
 A batch in which nothing is wrong passes as it is, after a few questions to whole columns.
 """
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +98,8 @@ class Sieve:
         self.broke: Counter[str] = Counter()
         self._folder = folder
         self._decisions = decisions or {}
-        self._known = known or {}
+        # Not `known or {}`: what is known may come to be there while the rows are on their way.
+        self._known = {} if known is None else known
         self._schema = contracts.arrow_schema(table)
         self._seen: dict[str, list[pa.Array]] = {column: [] for column in remember}
         self._lock = threading.Lock()
@@ -183,20 +185,20 @@ class Sieve:
         if not masks and not misfit:
             return {}
         plain = batch.select(self._schema.names)
-        told = batch.column(MISFIT) if misfit else pa.nulls(batch.num_rows)
-        wrong = told.is_valid()
-        for mask, _reason in masks.values():
-            wrong = pc.or_(wrong, mask)
-        rows = pc.indices_nonzero(wrong).to_pylist()
-        texts = row_texts(plain.take(pa.array(rows, pa.int64())))
-        broke = {name: mask.take(pa.array(rows, pa.int64())).to_pylist() for name, (mask, _) in masks.items()}
+        wrong = [mask for mask, _reason in masks.values()]
+        if misfit:
+            wrong.append(batch.column(MISFIT).is_valid())
+        places = pc.indices_nonzero(functools.reduce(pc.or_, wrong))
+        texts = row_texts(plain.take(places))
+        told = batch.column(MISFIT).take(places).to_pylist() if misfit else [None] * len(texts)
+        broke = {name: mask.take(places).to_pylist() for name, (mask, _) in masks.items()}
         faults = {}
-        for place, index in enumerate(rows):
-            known = told[index].as_py()
+        for place, index in enumerate(places.to_pylist()):
+            known = told[place]
             if known is not None:
                 faults[index] = Fault((known["rule"],), known["reason"], known["row"], typed=False)
                 continue
-            names = tuple(name for name in masks if broke[name][place])
+            names = tuple(name for name, rows in broke.items() if rows[place])
             reasons = "; ".join(masks[name][1] for name in names)
             typed = not any(name.startswith("not_null(") for name in names)
             faults[index] = Fault(names, reasons, texts[place], typed)

@@ -5,6 +5,7 @@ The data is dunnhumby's Complete Journey (2,469 households, the year 2017), whic
 """
 
 from include.spec.capture import Capture
+from include.spec.contract import Range, References
 from include.spec.reads import DatabaseTable, Files
 from include.spec.source import Column, Source, Table
 
@@ -18,7 +19,10 @@ def _id(name: str, description: str = "") -> Column:
 
 TRANSACTIONS = Table(
     name="transactions",
-    description="One product in one basket; 0.33 % name products that the product table does not know.",
+    description=(
+        "One product in one basket. Lines without a unit (8,869) and of products that the product table does "
+        "not know (4,836) go apart: 8,901 in all, 0.6 %, with a quarter of the coupons' discount."
+    ),
     read=_SHOP,
     key=("basket_id", "product_id"),
     time_column="transaction_timestamp",
@@ -27,7 +31,7 @@ TRANSACTIONS = Table(
         _id("store_id"),
         Column(name="basket_id", type="int64"),
         _id("product_id"),
-        Column(name="quantity", type="int32", description="Units; 0 in 0.6 % of rows; millilitres for fuel"),
+        Column(name="quantity", type="int32", description="Units; millilitres for fuel"),
         Column(name="sales_value", type=_MONEY, description="Paid to the retailer, USD"),
         Column(name="retail_disc", type=_MONEY, description="Loyalty discount, USD"),
         Column(name="coupon_disc", type=_MONEY, description="Manufacturer's coupon, USD"),
@@ -35,6 +39,8 @@ TRANSACTIONS = Table(
         Column(name="week", type="int16", description="Week of the retailer's year, 1-53"),
         Column(name="transaction_timestamp", type="timestamp", description="UTC"),
     ),
+    rules=(Range(column="quantity", minimum=1), References(column="product_id", table="products")),
+    on_violation="quarantine",
 )
 
 PRODUCTS = Table(
@@ -93,7 +99,10 @@ CAMPAIGNS = Table(
 
 COUPONS = Table(
     name="coupons",
-    description="A coupon that a campaign gave for a product; 4,872 lines repeat others.",
+    description=(
+        "A coupon that a campaign gave for a product. 16 lines of products that the product table does not "
+        "know go apart; 4,872 that repeat others stay, since none of them is wrong by itself."
+    ),
     read=_SHOP,
     key=("coupon_line_id",),
     columns=(
@@ -102,6 +111,8 @@ COUPONS = Table(
         _id("product_id"),
         _id("campaign_id"),
     ),
+    rules=(References(column="product_id", table="products"),),
+    on_violation="quarantine",
 )
 
 COUPON_REDEMPTIONS = Table(

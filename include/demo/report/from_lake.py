@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from include.demo.report.lines import CommitLine, TableLine
+from include.demo.report.lines import QUARANTINE, CommitLine, TableLine
 from include.lake import Lake
 from include.lake.history import LogEntry, log
 from include.lake.tables import list_tables
@@ -10,7 +10,7 @@ from include.spec.verdict import Finding
 from include.validation.suite import EXPECTATIONS, load_suite
 
 COMMITS = 200
-FLOW = ("raw", "features", "training_sets", "predictions")
+FLOW = ("raw", QUARANTINE, "features", "training_sets", "predictions")
 # Of the pages that Airflow serves for us.
 COMMIT_PAGE = "/headrace/commits"
 

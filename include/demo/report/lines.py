@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# First folder of the paths of tables that hold rows which broke their contract.
+QUARANTINE = "quarantine"
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -1,7 +1,7 @@
 """What happened, in sentences: the same on the page and in the terminal."""
 
 from include.demo.report import words
-from include.demo.report.lines import CommitLine, RunLine
+from include.demo.report.lines import QUARANTINE, CommitLine, RunLine, TableLine
 from include.demo.report.product_lines import (
     CandidateLine,
     ComparisonLine,
@@ -35,6 +35,8 @@ def lede(report: Report) -> str:
     candidates = sum(len(product.candidates) for product in report.products)
     predicted = sum(batch.rows for product in report.products for batch in product.predictions)
     steps = [f"{raw:,} rows were read, gated and published"]
+    if aside := sum(table.rows for table in _apart(report)):
+        steps.append(f"{aside:,} kept apart")
     if features:
         steps.append(f"{words.count(features, 'feature table')} built")
     if candidates:
@@ -45,6 +47,22 @@ def lede(report: Report) -> str:
         return f"{words.listed(steps)}."
     runs = words.count(len(report.runs), "run")
     return f"{words.listed(steps)}, by {runs} of Airflow's DAGs that set each other off."
+
+
+def apart(report: Report) -> str:
+    """How many rows broke their table's contract, of which tables; empty where none did."""
+    tables = _apart(report)
+    if not tables:
+        return ""
+    each = words.listed([f"{table.rows:,} of {table.table.partition('/')[2]}" for table in tables])
+    rows = sum(table.rows for table in tables)
+    return f"{words.count(rows, 'row')} broke the contract of their table and went apart: {each}."
+
+
+def _apart(report: Report) -> list[TableLine]:
+    """The tables of the quarantine, the largest first."""
+    found = [table for table in report.tables if table.table.partition("/")[0] == QUARANTINE]
+    return sorted(found, key=lambda table: -table.rows)
 
 
 def took(report: Report) -> str:

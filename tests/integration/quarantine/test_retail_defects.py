@@ -20,8 +20,7 @@ from include.ingestion.release import rows_apart
 from include.lake import Lake, checkout, publish
 from include.settings import Settings
 from include.sources.retail import PRODUCTS, TRANSACTIONS
-from include.spec.contract import Range, References
-from include.spec.source import Source, Table
+from include.spec.source import Source
 from include.spec.verdict import Verdict
 from include.stack.lake_server import LakeAccess
 from include.stack.postgres import PostgresAccess
@@ -29,22 +28,16 @@ from include.stack.postgres import PostgresAccess
 pytestmark = pytest.mark.integration
 
 PASSED = Verdict(True, "0" * 64, 1)
-RULES = (Range(column="quantity", minimum=1), References(column="product_id", table="products"))
 NO_QUANTITY = "SELECT count(*) FROM transactions WHERE quantity <= 0"
 UNKNOWN = "SELECT count(*) FROM transactions WHERE product_id NOT IN (SELECT product_id FROM products)"
 EITHER = UNKNOWN + " OR quantity <= 0"
 
 
-def ruled(table: Table) -> Table:
-    fields = {name: getattr(table, name) for name in type(table).model_fields}
-    return Table(**fields | {"rules": RULES, "on_violation": "quarantine"})
-
-
 SOURCE = Source(
     name="retail",
     owner="data@retailer.example",
-    description="The shop with rules.",
-    tables=(ruled(TRANSACTIONS), PRODUCTS),
+    description="Two tables of the shop, as they are declared.",
+    tables=(TRANSACTIONS, PRODUCTS),
 )
 
 

@@ -1,6 +1,7 @@
 """The demo's data: whole households and weeks of the real tables, in the types that are declared."""
 
 import gzip
+from collections import Counter
 from decimal import Decimal
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ from include.demo import complete_journey
 from include.demo.complete_journey import WHOLE, Slice
 from include.demo.landing import _weeks, weekly_file
 from include.ingestion.contracts import arrow_schema
-from include.sources.retail import COUPONS, DEMOGRAPHICS, PROMOTIONS, SOURCE, TRANSACTIONS
+from include.ingestion.sieve import Origin, Sieve
+from include.sources.retail import COUPONS, DEMOGRAPHICS, PRODUCTS, PROMOTIONS, SOURCE, TRANSACTIONS
 from include.spec.source import Table
 
 
@@ -36,6 +38,30 @@ def test_tables_are_whole_typed_and_keyed(name, rows):
     assert found.num_rows == rows
     assert found.schema == arrow_schema(table)
     assert found.select(list(table.key)).group_by(list(table.key)).aggregate([]).num_rows == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "apart"),
+    [
+        (
+            "transactions",
+            1_460_406,
+            {
+                "range(quantity), references(product_id)": 4_804,
+                "range(quantity)": 4_065,
+                "references(product_id)": 32,
+            },
+        ),
+        ("coupons", 116_188, {"references(product_id)": 16}),
+    ],
+)
+def test_rows_with_the_defects_of_the_real_data_go_apart(name, published, apart, tmp_path):
+    known = {("products", "product_id"): read(PRODUCTS)["product_id"].combine_chunks()}
+    table = SOURCE.table(name)
+    sieve = Sieve(table, tmp_path, known=known)
+    batches = read(table).combine_chunks().to_batches()
+    assert sum(batch.num_rows for batch in sieve.passed(batches, Origin("", name, "0.parquet"))) == published
+    assert Counter(row["rule"] for row in sieve.rows_here()) == apart
 
 
 def test_money_is_exact():

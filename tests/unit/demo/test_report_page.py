@@ -105,6 +105,13 @@ def test_a_product_without_champion_and_one_without_candidate_are_told_of():
     assert "average_precision better than the champion's" in text
 
 
+def test_what_is_apart_is_told_and_nothing_where_nothing_is():
+    told = "went apart: 8,901 of retail/transactions and 16 of retail/coupons. What each broke: headrace"
+    assert told in Page(render(WHOLE)).text
+    published = tuple(table for table in WHOLE.tables if table.table.startswith("raw/"))
+    assert "apart" not in Page(render(replace(WHOLE, tables=published))).text
+
+
 def test_a_report_about_nothing_is_a_page_too():
     nothing = replace(WHOLE, runs=(), tables=(), commits=(), warnings=(), products=(), audit=())
     assert "Nothing is on main yet" in Page(render(nothing)).text

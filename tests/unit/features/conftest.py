@@ -12,6 +12,7 @@ import pytest
 from include.features.build import FeatureBuild, build_features
 from include.features.project import PROJECT
 from include.sources.retail import SOURCE
+from include.spec.contract import Range, References
 from include.spec.source import Table
 
 # Some households of each habit: 61 with campaigns and demographics among them.
@@ -30,8 +31,21 @@ def packaged(table: str) -> str:
     return f"(SELECT * FROM '{file}')"
 
 
+def kept(table: Table) -> str:
+    """SQL that holds for rows that keep the table's rules; the others go apart."""
+    conditions = []
+    for rule in table.rules:
+        if isinstance(rule, Range):
+            conditions.append(f"{rule.column} >= {rule.minimum}")
+        else:
+            assert isinstance(rule, References)
+            name, column = rule.target
+            conditions.append(f"{rule.column} IN (SELECT {column} FROM {packaged(name)})")
+    return " AND ".join(conditions) or "true"
+
+
 def write_raw(table: Table, folder: Path) -> None:
-    """One table of the slice, in the types and at the place in which ingestion lands it."""
+    """One table of the slice, in the types, with the rows and at the place in which ingestion lands it."""
     to = folder / "raw" / SOURCE.name / table.name / "snapshot"
     to.mkdir(parents=True)
     columns = ", ".join(
@@ -39,7 +53,7 @@ def write_raw(table: Table, folder: Path) -> None:
         for column in table.columns
     )
     names = {column.name for column in table.columns}
-    rows = CHOSEN if "household_id" in names else "true"
+    rows = f"{kept(table)} AND {CHOSEN if 'household_id' in names else 'true'}"
     with duckdb.connect() as connection:
         connection.execute(
             f"COPY (SELECT {columns} FROM {packaged(table.name)} WHERE {rows}) "

@@ -12,12 +12,14 @@ from include.features.build import DATA_FILE, TABLE_FILE, FeatureBuild, build_fe
 from include.features.dbt import Bounds, Dbt, scratch_folder
 from include.features.errors import FeatureBuildError
 from include.features.project import PROJECT, declared_tables, manifest_hash
+from include.sources.retail import SOURCE
 from include.spec.feature import FeatureTable
-from tests.unit.features.conftest import digest
+from tests.unit.features.conftest import digest, write_raw
 
+BASKETS = "feat_household__baskets"
 TABLES = {
     "feat_campaign__terms",
-    "feat_household__baskets",
+    BASKETS,
     "feat_household__campaigns",
     "feat_household__demographics",
     "feat_household_campaign__affinity",
@@ -103,6 +105,26 @@ def test_truths_are_null_until_they_are_known(
         assert all(
             (row[truth] is None) == (str(row["matured_timestamp"]) > "2017-08-02 06:00:00") for row in rows
         )
+
+
+def test_rows_that_go_apart_take_no_household_week_or_label_with_them(
+    built: FeatureBuild, output: Path, state: Path, checkout: Path, tmp_path: Path
+) -> None:
+    """What the rules of the source put apart changes discounts, and no row's presence."""
+    folder = shutil.copytree(checkout, tmp_path / "released")
+    ruled = [table for table in SOURCE.tables if table.rules]
+    assert {table.name for table in ruled} == {"transactions", "coupons"}
+    for of_source in ruled:
+        shutil.rmtree(folder / SOURCE.prefix(of_source.name))
+        write_raw(of_source.model_copy(update={"rules": ()}), folder)
+    released = tmp_path / "features"
+    build_features(folder, released, state=state)
+    for table in built.tables:
+        columns = table.key if table.label is None else (*table.key, "matured_timestamp", table.label)
+        files = [pq.read_table(to / table.name / DATA_FILE) for to in (output, released)]
+        assert files[0].select(columns).equals(files[1].select(columns)), table.name
+    spent = [pq.read_table(to / BASKETS / DATA_FILE)["coupon_discount_91d"] for to in (output, released)]
+    assert not spent[0].equals(spent[1])
 
 
 def test_a_failing_test_names_itself_and_leaves_nothing(

@@ -62,5 +62,5 @@ select
     visits_28d * 3.25e0 / nullif(visits_91d, 0) as visits_trend,
     cast(spend_28d as double) * 3.25e0 / nullif(cast(spend_91d as double), 0) as spend_trend
 from summed
--- A household is seen once it has bought something; a first basket may hold corrections only.
+-- A household is seen once it has bought something; a first basket may hold nothing but released corrections.
 where visits > 0

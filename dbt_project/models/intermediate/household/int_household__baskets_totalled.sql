@@ -4,7 +4,7 @@ with branded as (
         coalesce(products.brand = 'Private', false) as is_private,
         coalesce(products.department = 'FUEL', false) as is_fuel
     from {{ ref("stg_retail__transactions") }} as sold
-    -- Left, since some lines name products that nobody knows: they are purchases all the same.
+    -- Left: a line of an unknown product, once released from quarantine, is a purchase all the same.
     left join {{ ref("stg_retail__products") }} as products using (product_id)
 )
 

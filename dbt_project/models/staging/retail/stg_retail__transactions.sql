@@ -6,7 +6,7 @@ select
     basket_id,
     product_id,
     quantity,
-    -- Lines without a unit carry coupons and corrections: they change discounts, they are no purchase.
+    -- Lines without a unit, once released, carry coupons and corrections: discounts, but no purchase.
     quantity > 0 as is_purchase,
     sales_value,
     retail_disc as retail_discount,
