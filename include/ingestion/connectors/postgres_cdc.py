@@ -9,7 +9,7 @@ Source: PostgreSQL 18 documentation, 47 "Logical Decoding", 9.28.6 "Replication 
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import adbc_driver_manager
 import numpy as np
@@ -35,10 +35,10 @@ SESSION = {
     "timezone": "UTC",
     "bytea_output": "hex",
     "extra_float_digits": "1",
+    # Of one transaction that the server holds in memory before it spills to disk and reads it back: its
+    # default, 64 MB, makes a transaction of a million rows three times as expensive.
+    "logical_decoding_work_mem": "256MB",
 }
-# Of one transaction that the server holds in memory before it spills to disk and reads it back: its default,
-# 64 MB, makes a transaction of a million rows three times as expensive.
-_DECODING_MEMORY = "256MB"
 _TYPES = """
     WITH RECURSIVE wanted(oid) AS (
         SELECT unnest(%s::oid[])
@@ -68,6 +68,10 @@ class Window:
     def __iter__(self) -> Iterator[Decoded]:
         return self.changes
 
+    def end(self, reached: LogPosition, shapes: tuple[TableShape, ...]) -> None:
+        """All of it was read: so far, and with these tables."""
+        self._reached, self._shapes = reached, shapes
+
     @property
     def position(self) -> LogPosition:
         """How far the log is read once all batches are taken; what to publish with them."""
@@ -79,6 +83,16 @@ class Window:
         """Tables as they were last seen; what the next window is to know."""
         assert self._reached is not None, "a window has shapes only when all of it was read"
         return self._shapes
+
+
+class ReadWindow(Protocol):
+    """Gives the window behind a position, by whichever way it comes; see `read_window`."""
+
+    def __call__(
+        self, feed: Feed, position: LogPosition, *, known: Iterable[TableShape], window_bytes: int
+    ) -> Window:
+        """The window."""
+        ...
 
 
 def read_window(
@@ -127,7 +141,7 @@ def _read(
         decoder = Decoder(catalogue(connection), after=position.lsn, known=known)
         size = window_bytes
         while True:
-            end = _flushed(connection)
+            end = flushed(connection)
             bound = min(position.lsn + size, end)
             anything = False
             last: Decoded | None = None
@@ -141,8 +155,7 @@ def _read(
     if last is not None and last.within_transaction:
         raise slot_error(feed, "ended within a transaction", "Read again; the slot was not moved.")
     committed = last.committed if last is not None and last.committed is not None else 0
-    window._shapes = decoder.shapes
-    window._reached = replace(position, lsn=max(position.lsn, bound, committed))
+    window.end(replace(position, lsn=max(position.lsn, bound, committed)), decoder.shapes)
 
 
 def _peek(feed: Feed, bound: int, batch_bytes: int) -> Iterator[tuple[Any, pa.Array]]:
@@ -158,7 +171,7 @@ def _peek(feed: Feed, bound: int, batch_bytes: int) -> Iterator[tuple[Any, pa.Ar
     )
     try:
         with dbapi.connect(feed.dsn, autocommit=True) as connection, connection.cursor() as cursor:
-            for name, value in {**SESSION, "logical_decoding_work_mem": _DECODING_MEMORY}.items():
+            for name, value in SESSION.items():
                 cursor.execute(f"SET {name} = {sql.Literal(value).as_string(None)}")
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
             cursor.execute(statement.as_string(None))
@@ -201,7 +214,8 @@ def advance(feed: Feed, position: LogPosition) -> None:
             )
 
 
-def _flushed(connection: psycopg.Connection[Any]) -> int:
+def flushed(connection: psycopg.Connection[Any]) -> int:
+    """Where the log ends now."""
     row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
     assert row is not None
     return parse_lsn(row[0])

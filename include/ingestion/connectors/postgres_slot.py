@@ -4,6 +4,7 @@ A slot is the source's promise to keep its log. Where it is missing or not ours 
 for good; then the only remedy is a new snapshot, and a person decides that. Every doubt is an error.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from include.ingestion.pgoutput.errors import CdcError
 from include.ingestion.pgoutput.lsn import LogPosition, lsn_text, parse_lsn
 
 PLUGIN = "pgoutput"
+# How long the reader before us may take to be gone; the server looks only now and then.
+RELEASE_S, RELEASE_POLL_S = 3.0, 0.02
 _ANEW = "Changes may be lost: `headrace cdc reset` loads the tables anew, from a new slot."
 _SLOT = """
     SELECT s.plugin, s.database, s.wal_status, s.invalidation_reason, s.active_pid,
@@ -26,10 +29,19 @@ _SLOT = """
         (SELECT oid::bigint FROM pg_publication WHERE pubname = %s)
     FROM (SELECT %s::name AS wanted) w LEFT JOIN pg_replication_slots s ON s.slot_name = w.wanted
 """
+_READER = """
+    SELECT s.active_pid, a.application_name
+    FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
+    WHERE s.slot_name = %s AND s.active_pid IS NOT NULL
+"""
 
 
 class SlotError(CdcError):
     """The slot does not hold what the lake lacks, or cannot be read now."""
+
+
+class SlotInUse(SlotError):
+    """Somebody else reads the slot now."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,7 @@ def _created(feed: Feed) -> tuple[psycopg.Connection[Any], tuple[Any, ...]]:
     command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL {} (SNAPSHOT 'export')").format(
         sql.Identifier(feed.slot), sql.Identifier(PLUGIN)
     )
-    with _translated(feed):
+    with translated(feed):
         connection = psycopg.connect(feed.dsn, autocommit=True, replication="database")
         try:
             made = connection.execute(command).fetchone()
@@ -265,6 +277,35 @@ def slot_error(feed: Feed, what: str, remedy: str) -> SlotError:
     return SlotError(f"Slot {feed.slot!r} of {feed.name} {what}.", remedy=remedy)
 
 
+def in_use(feed: Feed, who: str) -> SlotInUse:
+    """The error for a slot that somebody else reads."""
+    return SlotInUse(
+        f"Slot {feed.slot!r} of {feed.name} is in use: somebody follows it, or reads a window.",
+        remedy=f"One reader at a time: leave the changes to the other one, or end it ({who}).",
+    )
+
+
+def wait_until_free(connection: psycopg.Connection[Any], feed: Feed, pid: int | None = None) -> None:
+    """Wait until nobody reads the slot: the server takes moments to notice that a reader has gone.
+
+    Args:
+        connection: To the database.
+        feed: Names the slot.
+        pid: Wait for this reader only; for any by default.
+
+    Raises:
+        SlotInUse: Somebody reads it, and goes on.
+    """
+    deadline = time.monotonic() + RELEASE_S
+    while True:
+        reader = connection.execute(_READER, (feed.slot,)).fetchone()
+        if reader is None or reader[0] != (pid or reader[0]):
+            return
+        if time.monotonic() > deadline:
+            raise in_use(feed, f"PID {reader[0]}, {reader[1] or 'without a name'}")
+        time.sleep(RELEASE_POLL_S)
+
+
 @contextmanager
 def connected(feed: Feed) -> Iterator[psycopg.Connection[Any]]:
     """A connection on which each statement is a transaction of its own.
@@ -273,12 +314,17 @@ def connected(feed: Feed) -> Iterator[psycopg.Connection[Any]]:
         SlotError: Somebody reads the slot now, or it cannot be read any more.
         DatabaseError: The server cannot be reached, or refused.
     """
-    with _translated(feed), psycopg.connect(feed.dsn, autocommit=True) as connection:
+    with translated(feed), psycopg.connect(feed.dsn, autocommit=True) as connection:
         yield connection
 
 
 @contextmanager
-def _translated(feed: Feed) -> Iterator[None]:
+def translated(feed: Feed) -> Iterator[None]:
+    """Errors of the driver are ours when the block ends.
+
+    Raises:
+        SlotError, DatabaseError: As for `connected`.
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -289,7 +335,7 @@ def said(feed: Feed, sqlstate: str, message: str) -> CdcError | DatabaseError:
     """The error for what the server said, without the statement and never with the connection string."""
     first = (message.strip() or "no answer").splitlines()[0]
     if sqlstate == "55006":
-        return slot_error(feed, "is in use", f"One reader at a time: end the other one ({first}).")
+        return in_use(feed, first)
     if sqlstate == "55000" and "slot" in first:
         return slot_error(feed, f"cannot be read: {first}", _ANEW)
     return DatabaseError(
