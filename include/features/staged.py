@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from include.features.errors import StagingError
-from include.features.spark_jobs.build import RESERVED, empty_file, facts_of, history_of, write_tables
-from include.features.spark_jobs.events import Reader, types_of
+from include.features.spark_jobs.build import RESERVED, buckets_of, history_of, write_tables
+from include.features.spark_jobs.change_facts import facts_of
+from include.features.spark_jobs.events import Reader, schema_of, types_of
 from include.features.spark_jobs.progress import FILE, Mode, Plan, Progress, plan
 from include.features.spark_jobs.session import spark_session
-from include.features.staged_log import StagedLog, current_columns, history_columns
+from include.features.staged_log import StagedLog
 from include.lake import Lake, remove, upload
 from include.lake.objects import list_objects
 from include.settings import Settings
@@ -49,7 +50,13 @@ class StagedTable:
     changed: bool
 
 
-def stage_source(lake: Lake, settings: Settings, draft: DraftRef, source: Source) -> Staged:
+def stage_source(
+    lake: Lake,
+    settings: Settings,
+    draft: DraftRef,
+    source: Source,
+    session: "Callable[[], SparkSession] | None" = None,
+) -> Staged:
     """Bring current state and history of all captured tables of a source to what their change logs say.
 
     The logs are read at the commit that the draft was opened at. Only buckets of keys that new changes touch
@@ -60,6 +67,7 @@ def stage_source(lake: Lake, settings: Settings, draft: DraftRef, source: Source
         settings: Scratch folder, and Spark's master and memory.
         draft: What `open_draft` returned, with nothing of these tables staged.
         source: Declares a capture.
+        session: Gives a Spark that the caller ends; else one is started, and ended.
 
     Raises:
         StagingError: A log cannot be what it says; nothing of its table is on the draft.
@@ -70,9 +78,9 @@ def stage_source(lake: Lake, settings: Settings, draft: DraftRef, source: Source
     done = []
     with ExitStack() as held:
         # Java takes seconds to start: only where there is something to do, and once.
-        session = cache(lambda: held.enter_context(spark_session(settings, partitions=BUCKETS)))
+        given = session or cache(lambda: held.enter_context(spark_session(settings, partitions=BUCKETS)))
         for name in names:
-            staged = stage_table(lake, settings, draft, source, source.table(name), session)
+            staged = stage_table(lake, settings, draft, source, source.table(name), given)
             if staged is not None:
                 done.append(staged)
     data = CommitRef(draft.repository, draft.base)
@@ -150,33 +158,29 @@ def _build(log: StagedLog, work: Plan, spark: "SparkSession", scratch: Path) -> 
     needed = work.progress.files if whole else work.new
     log.fetch([file.name for file in needed], whole=whole)
     reader = _reader(log, work, spark)
-    changes = reader.changes(log.paths(work.by_period(needed)))
-    facts = facts_of(reader, changes, work.made_anew if whole else ())
-    touched = facts
-    if work.mode == "late":
-        touched = facts_of(reader, reader.changes(log.paths(work.by_period(work.new))))
-    everything = work.mode == "all" or bool(touched.truncated)
-    buckets = frozenset(range(reader.buckets)) if everything else touched.buckets
+    files = log.paths(work.by_period(needed))
+    facts = facts_of(files, work.progress.key, work.made_anew if whole else ())
+    changes = reader.changes(files)
+    buckets = frozenset(range(reader.buckets))
+    if work.mode == "forward" and not facts.truncated:
+        buckets = buckets_of(reader, changes)
+    elif work.mode == "late":
+        late = log.paths(work.by_period(work.new))
+        if not facts_of(late, work.progress.key).truncated:
+            buckets = buckets_of(reader, reader.changes(late))
     before = None if whole else _history(log, spark, buckets)
     history = history_of(reader, changes, facts, buckets, before)
-    made = write_tables(reader, history, scratch)
-    if 0 in buckets:
-        # A table has a file even where it has no rows, so that whoever reads it learns the columns.
-        columns = history_columns(work.layout.columns), current_columns(work.layout.current)
-        for files, names in zip(made, columns, strict=True):
-            if 0 not in files:
-                files[0] = empty_file(reader, names, history, scratch / f"empty-{len(names)}")
-    return made, buckets
+    return write_tables(reader, history, buckets, scratch), buckets
 
 
 def _reader(log: StagedLog, work: Plan, spark: "SparkSession") -> Reader:
     if work.mode == "forward":
         # The history is there with that very layout.
-        schema = spark.read.parquet(str(log.object(f"{log.history}/{_bucket_file(0)}"))).schema
+        schema = schema_of(log.object(f"{log.history}/{_bucket_file(0)}"))
         types: dict[str, Any] = {name: schema[name].dataType for name in work.layout.columns}
     else:
         firsts = [(period, paths[0]) for period, paths in log.paths(work.by_period(work.progress.files))]
-        types = types_of(spark, work.layout, firsts)
+        types = types_of(work.layout, firsts)
     return Reader(spark, work.layout, work.progress.key, work.progress.buckets, types)
 
 
@@ -200,9 +204,9 @@ def _emptied(log: StagedLog, draft: DraftRef, before: Progress, scratch: Path) -
 
 def _history(log: StagedLog, spark: "SparkSession", buckets: frozenset[int]) -> Any:
     there = {stat.path for stat in list_objects(log.lake, log.at, log.history)}
-    paths = [f"{log.history}/{_bucket_file(number)}" for number in sorted(buckets | {0})]
-    read = [str(log.object(path)) for path in paths if path in there]
-    return spark.read.parquet(*read)
+    wanted = {f"{log.history}/{_bucket_file(number)}" for number in buckets | {0}}
+    read = [str(path) for path in log.objects(sorted(wanted & there))]
+    return spark.read.schema(schema_of(read[0])).parquet(*read)
 
 
 def _stage(

@@ -1,6 +1,7 @@
 """Where staged tables lie in the lake, and what their building takes from there."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from include.features.spark_jobs.change_files import ChangeFile, read_change_fil
 from include.features.spark_jobs.progress import FILE, Progress, parse_progress
 from include.features.spark_jobs.shapes import Period
 from include.lake import Lake, checkout
+from include.lake.checkout import FETCH_THREADS
 from include.lake.integrity import known_sha256
 from include.lake.objects import ObjectStat, list_objects, read_bytes, stat_or_none
 from include.spec.refs import CommitRef
@@ -94,7 +96,7 @@ class StagedLog:
             folder = self.held.enter_context(checkout(self.lake, self.at, self.changes))
             self.local |= {path: folder.path(path) for path in absent}
             return
-        self.local |= {path: self.object(path) for path in absent}
+        self.local |= dict(zip(absent, self.objects(absent), strict=True))
 
     def paths(self, files: Sequence[tuple[Period, Sequence[str]]]) -> list[tuple[Period, list[str]]]:
         """The same with the local files."""
@@ -103,3 +105,8 @@ class StagedLog:
     def object(self, path: str) -> Path:
         """One object as a local file."""
         return self.held.enter_context(checkout(self.lake, self.at, path)).path(path)
+
+    def objects(self, paths: Sequence[str]) -> list[Path]:
+        """Some objects as local files; several at a time, since each is a question of its own to the lake."""
+        with ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="staged") as threads:
+            return list(threads.map(self.object, paths))

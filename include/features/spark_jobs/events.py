@@ -5,7 +5,7 @@ An event is a row of
 | column | meaning |
 |---|---|
 | `bucket` | by hash of the key |
-| `key` | the key's columns, and the texts of those that their type cannot hold |
+| `k0`, `k1`, ... and `texts` | the key's columns, and the texts of those that their type cannot hold |
 | `commit_lsn`, `sequence` | its place in the log; -1 for a row of the snapshot, before all changes |
 | `begins` | whether the key has a row from here on; false where it has none any more |
 | `fresh` | whether that row owes nothing to the one that the key had before |
@@ -18,6 +18,7 @@ An event is a row of
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.features.spark_jobs.shapes import Layout, Period
@@ -53,6 +54,11 @@ class Reader:
         """The columns by which rows are told apart."""
         return self.key or self.layout.current
 
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The same as columns of events; the bucket, which follows from them, comes first."""
+        return ("bucket", *(f"k{place}" for place in range(len(self.naming))), "texts")
+
     def changes(self, files: Sequence[tuple[Period, Sequence[str]]]) -> "DataFrame":
         """Changes in the columns of the result, with the old row where it is told.
 
@@ -66,7 +72,7 @@ class Reader:
     def _of_period(self, period: Period, paths: list[str]) -> "DataFrame":
         from pyspark.sql import functions as sf
 
-        frame = self.spark.read.parquet(*paths)
+        frame = self.spark.read.schema(schema_of(paths[0])).parquet(*paths)
         source = {name: own for own, name in zip(period.shape.names, period.names, strict=True)}
         operation = sf.col("operation")
         read = operation == "read"
@@ -84,14 +90,8 @@ class Reader:
             old.alias("old"),
             old_special.alias("old_special"),
             unchanged.alias("unchanged"),
-            sf.lit(set(self.key) <= self._told(period)).alias("told"),
         )
         return selected
-
-    def _told(self, period: Period) -> set[str]:
-        """Columns whose old value a period's changes tell."""
-        pairs = zip(period.shape.columns, period.names, strict=True)
-        return {name for column, name in pairs if column.told}
 
     def _aligned(self, schema: "StructType", side: str, source: Mapping[str, str]) -> "tuple[Column, Column]":
         """A row in the columns of the result, and the texts of what they cannot hold, by their names."""
@@ -134,8 +134,12 @@ class Reader:
         """The bucket of a key."""
         from pyspark.sql import functions as sf
 
-        parts = [key.getField(f"k{place}") for place in range(len(self.naming))]
-        return sf.pmod(sf.xxhash64(*parts, key.getField("texts")), sf.lit(self.buckets)).cast("int")
+        parts = [key.getField(name) for name in self.by[1:]]
+        return sf.pmod(sf.xxhash64(*parts), sf.lit(self.buckets)).cast("int")
+
+    def parts(self, key: "Column") -> "list[Column]":
+        """The columns `by` of a key."""
+        return [self.bucket(key).alias("bucket"), *[key.getField(name).alias(name) for name in self.by[1:]]]
 
     def events(self, changes: "DataFrame") -> "DataFrame":
         """What changes do to the rows of keys, in no order; those of a repeated file come again."""
@@ -170,8 +174,7 @@ class Reader:
         single = told.withColumn("event", sf.explode("made"))
         event = sf.col("event")
         return single.select(
-            self.bucket(event["key"]).alias("bucket"),
-            event["key"].alias("key"),
+            *self.parts(event["key"]),
             *PLACE,
             event["begins"].alias("begins"),
             event["fresh"].alias("fresh"),
@@ -185,20 +188,32 @@ class Reader:
         )
 
 
-def types_of(spark: Any, layout: Layout, firsts: Sequence[tuple[Period, str]]) -> "dict[str, DataType]":
+def types_of(layout: Layout, firsts: Sequence[tuple[Period, str]]) -> "dict[str, DataType]":
     """The type of each column of the result: the last that it had.
 
     Args:
-        spark: The session.
         layout: Of the log.
         firsts: Each of its periods with a local file.
     """
     types: dict[str, Any] = {}
     for period, path in firsts:
-        row = spark.read.parquet(path).schema["row"].dataType
+        row: Any = schema_of(path)["row"].dataType
         pairs = zip(period.shape.names, period.names, strict=True)
         types |= {name: row[own].dataType for own, name in pairs}
     return {name: types[name] for name in layout.columns}
+
+
+def schema_of(path: str | Path) -> "StructType":
+    """The columns of a file as Spark reads them, by its footer; Spark would start a job to find out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    fields = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in pq.read_schema(path)
+    ]
+    return from_arrow_schema(pa.schema(fields))
 
 
 def _mapped(name: "Column", names: Mapping[str, str]) -> "Column":

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from include.features.spark_jobs.change_files import ChangeFile, shapes_document
 from include.features.spark_jobs.shapes import Layout, Period, Shape, layout
 
-VERSION = 1
+VERSION = 2
 FILE = "_staged.json"
 
 Mode = Literal["nothing", "forward", "late", "all"]

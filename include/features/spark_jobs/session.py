@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 OPTIONS = {
+    # A run is short: the optimising compiler would take more time than what it compiles, and so would a
+    # collector that works beside the job.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.session.timeZone": "UTC",
+    # Files are local: listing them takes less than a job that would.
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "100000",
     # Names of columns are the source's own, where A and a are two.
     "spark.sql.caseSensitive": "true",
     "spark.sql.timeType.enabled": "true",
@@ -33,7 +38,7 @@ OPTIONS = {
 
 
 @contextmanager
-def spark_session(settings: Settings, *, partitions: int) -> Iterator["SparkSession"]:
+def spark_session(settings: Settings, *, partitions: int = 16) -> Iterator["SparkSession"]:
     """A session for the length of the block; its scratch files go with it.
 
     Args:

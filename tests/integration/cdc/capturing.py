@@ -95,13 +95,13 @@ class Shop:
 
     def files(self, table: str, folder: str = "raw") -> list[str]:
         """Names of the files of a change log on main, in order."""
-        prefix = f"{folder}/shop/{table}/changes"
+        prefix = f"{folder}/{self.source.name}/{table}/changes"
         paths = [stat.path for stat in list_objects(self.lake, self.lake.head(), prefix)]
         return [path.rpartition("/")[2] for path in paths if path.endswith(".parquet")]
 
     def changes(self, table: str, folder: str = "raw") -> list[dict[str, Any]]:
         """All changes of a table on main, in the order of the files and of their rows."""
-        prefix, names = f"{folder}/shop/{table}/changes", self.files(table, folder)
+        prefix, names = f"{folder}/{self.source.name}/{table}/changes", self.files(table, folder)
         if not names:
             return []
         with checkout(self.lake, self.lake.head(), prefix) as files:
@@ -128,7 +128,7 @@ class Shop:
 
     def positions(self) -> tuple[Position, ...]:
         """What main's watermark says."""
-        watermark = read_watermark(self.lake, self.lake.head(), "shop")
+        watermark = read_watermark(self.lake, self.lake.head(), self.source.name)
         return watermark.positions if watermark else ()
 
     def declare(self, tables: tuple[Table, ...] = (CUSTOMERS, ORDERS), **options: Any) -> None:

@@ -1,5 +1,6 @@
 """Staging a table of a lake, and reading what came of it."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
@@ -42,6 +43,13 @@ def stored(lake: Lake, prefix: str) -> list[dict[str, Any]]:
 def plain(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The source's own columns."""
     return [{name: value for name, value in row.items() if name not in OURS} for row in rows]
+
+
+def hashes(rows: Iterable[Any]) -> tuple[int, str]:
+    """How many rows, and a hash over all of them in whatever order; a row is its columns, or their values."""
+    values = (tuple(row.values()) if isinstance(row, dict) else row for row in rows)
+    each = sorted(hashlib.sha256(repr(row).encode()).hexdigest() for row in values)
+    return len(each), hashlib.sha256("".join(each).encode()).hexdigest()
 
 
 def contents(lake: Lake, prefix: str) -> dict[str, str]:
