@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import re
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from bench.report import Report
+from bench.report import Report, Samples
 from bench.servers import serving
 from include.ingestion.batch import Desk
 from include.ingestion.cdc import capture, confirm
 from include.lake import Lake, commit_draft, merge_draft, open_draft
+from include.orchestration.following import Follower, Window
 from include.settings import Settings
 from include.sources.retail import PRODUCTS, TRANSACTIONS
 from include.spec.capture import Capture
@@ -44,6 +46,8 @@ ROLE = "retail"
 BULK_RATIO, SINGLE_RATIO = 1.5, 1.0
 # A backlog four times as large may take this much more memory.
 MEMORY_RATIO = 1.25
+# A commit of the source is visible on main within this time, 99 times in 100.
+VISIBLE_S = 5.0
 SOURCE = Source(
     name="bench",
     owner="bench@retailer.example",
@@ -148,6 +152,7 @@ def run(report: Report, work: Path, *, quick: bool) -> None:
             report.claim(f"{load}: time of ours / of pg_recvlogical", ours_s / peer_s, 1 / least)
         report.show("from the log to files on main, against pg_recvlogical to nowhere", table)
         _memory(report, source, rows, quick=quick)
+        latency(report, source, commits=40 if quick else 400)
 
 
 def _round(source: Shop, rows: int, per_transaction: int) -> tuple[float, Run]:
@@ -180,6 +185,42 @@ def _memory(report: Report, source: Shop, rows: int, *, quick: bool) -> None:
     report.claim(
         "peak memory, four times the backlog", table[1]["peak MiB"] / table[0]["peak MiB"], MEMORY_RATIO
     )
+
+
+def latency(report: Report, source: Shop, *, commits: int, per_second: float = 20.0) -> None:
+    """The time from a commit in the source to the merge that has it on main, at a steady rate.
+
+    The first, for which the follower loads what it judges by, does not count.
+    """
+    committed: list[float] = []
+    visible: list[float] = []
+    warm, stop = threading.Event(), threading.Event()
+
+    def heard(window: Window) -> None:
+        visible.extend([time.perf_counter()] * window.captured.rows)
+        warm.set()
+        if len(visible) > commits:
+            stop.set()
+
+    lake = Lake.prepare(source.settings)
+    follower = Follower(lake, source.settings, SOURCE, heard, stop)
+    with ThreadPoolExecutor(1) as other:
+        following = other.submit(follower.follow, for_s=commits / per_second + 120)
+        source.write(1, per_transaction=1)
+        warm.wait(60)
+        began = time.perf_counter()
+        for number in range(commits):
+            time.sleep(max(began + number / per_second - time.perf_counter(), 0))
+            source.write(1, per_transaction=1)
+            committed.append(time.perf_counter())
+        done = following.result()
+    assert done.rows == commits + 1, (done.rows, commits)
+    # Each is one row, and main has them in order.
+    waited = Samples(tuple(there - then for then, there in zip(committed, visible[1:], strict=True)))
+    figures = {"p50 s": waited.p50_s, "p99 s": waited.p99_s, "longest s": max(waited.times_s)}
+    line = {"commits a second": per_second, "commits": commits, "of main": done.windows, **figures}
+    report.show("from a commit in the source to visible on main", [line])
+    report.claim(f"commit to visible on main: p99 / {VISIBLE_S:g} s", waited.p99_s / VISIBLE_S, 1.0)
 
 
 def capture_once(settings: Settings) -> Run:

@@ -6,9 +6,10 @@ run dies, the next one finds position and data in one of two states, both whole,
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -17,7 +18,7 @@ from include.ingestion.batch import Desk
 from include.ingestion.capture_feed import capture_of, captured_tables, feed_of, held_position, lake_name
 from include.ingestion.change_log import ChangeLog
 from include.ingestion.change_routes import Routes
-from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES, advance, read_window
+from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES, ReadWindow, Window, advance, read_window
 from include.ingestion.connectors.postgres_publication import (
     begin_anew,
     check_publication,
@@ -25,6 +26,8 @@ from include.ingestion.connectors.postgres_publication import (
 )
 from include.ingestion.connectors.postgres_slot import Feed, SlotState, create_slot, slot_state
 from include.ingestion.connectors.postgres_snapshot import Range, read_range, snapshot_ranges
+from include.ingestion.connectors.postgres_stream import Tail
+from include.ingestion.connectors.postgres_stream import tailing as tailing_feed
 from include.ingestion.connectors.postgres_watch import SlotWatch
 from include.ingestion.connectors.postgres_watch import watching as watching_feed
 from include.ingestion.pgoutput import CdcError, Decoded, LogPosition
@@ -42,7 +45,9 @@ IDLE_BYTES = 16 * 2**20
 logger = logging.getLogger(__name__)
 
 
-def capture(desk: Desk, *, window_bytes: int = WINDOW_BYTES, anew: bool = False) -> Captured:
+def capture(
+    desk: Desk, *, window_bytes: int = WINDOW_BYTES, anew: bool = False, read: ReadWindow = read_window
+) -> Captured:
     """Write the next changes of a source, and how far they go, onto the draft; moves no slot.
 
     Where main holds no position, publication and slot are made, and all tables are read as the slot begins.
@@ -53,6 +58,7 @@ def capture(desk: Desk, *, window_bytes: int = WINDOW_BYTES, anew: bool = False)
         window_bytes: Of log to read at most, but for the last transaction.
         anew: Give up main's position and change logs, and begin as if there were none: a person's decision,
             where the slot was lost. Published like any other draft.
+        read: Gives the window: from the slot, or from a stream that holds it (`Tail.read`).
 
     Raises:
         ContractError: A table does not fit its declaration any more, and its capture says to stop.
@@ -71,7 +77,7 @@ def capture(desk: Desk, *, window_bytes: int = WINDOW_BYTES, anew: bool = False)
         if held is None or anew:
             reached = _begin(desk, feed, routes, log, held)
         else:
-            reached = _go_on(desk, feed, routes, log, held, window_bytes)
+            reached = _go_on(desk, feed, routes, log, held, partial(read, window_bytes=window_bytes))
     idle = held is not None and reached.lsn - held.lsn < IDLE_BYTES and not anew
     changed = not idle or bool(log.rows) or bool(routes.released)
     if changed:
@@ -91,10 +97,16 @@ def capture(desk: Desk, *, window_bytes: int = WINDOW_BYTES, anew: bool = False)
     return captured
 
 
-def confirm(lake: Lake, settings: Settings, source: Source) -> Position | None:
+def confirm(lake: Lake, settings: Settings, source: Source, tail: Tail | None = None) -> Position | None:
     """Let the database forget the log up to the position that main holds, and no further.
 
     After the merge, and at the begin of each run: of a run that died between the two nothing is left to do.
+
+    Args:
+        lake: Whose main.
+        settings: Where the database is.
+        source: What is captured.
+        tail: The stream that holds the slot, where there is one.
 
     Returns:
         Main's position; None where there is none yet.
@@ -106,7 +118,10 @@ def confirm(lake: Lake, settings: Settings, source: Source) -> Position | None:
     held = held_position(lake, source, lake.head())
     if held is None:
         return None
-    advance(feed_of(settings, source), held)
+    if tail is not None:
+        tail.confirm(held)
+    else:
+        advance(feed_of(settings, source), held)
     return held.position
 
 
@@ -129,6 +144,20 @@ def watching(settings: Settings, source: Source) -> Iterator[SlotWatch]:
     """
     with watching_feed(feed_of(settings, source), idle_bytes=IDLE_BYTES) as watch:
         yield watch
+
+
+@contextmanager
+def tailing(settings: Settings, source: Source, position: Position) -> Iterator[Tail]:
+    """Hold the slot and receive changes behind main's position, as they are committed, while the block lasts.
+
+    Raises:
+        CdcError: Somebody else reads the slot, or slot or publication are not the ones of the position.
+        DatabaseError: The database cannot be reached, or broke off.
+    """
+    feed, at = feed_of(settings, source), LogPosition.of(position)
+    longest_s = capture_of(source).publish_every_s
+    with tailing_feed(feed, at, longest_s=longest_s, idle_bytes=IDLE_BYTES) as tail:
+        yield tail
 
 
 def _begin(desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosition | None) -> LogPosition:
@@ -165,13 +194,13 @@ def _begin(desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosi
 
 
 def _go_on(
-    desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosition, window_bytes: int
+    desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosition, read: Callable[..., Window]
 ) -> LogPosition:
     """One window of the log behind a position."""
     known = routes.read_shapes()
     check_publication(feed, known, routes.entries)
     routes.release()
-    window = read_window(feed, held, known=known, window_bytes=window_bytes)
+    window = read(feed, held, known=known)
     # What is raised here must not leave the reading to the garbage collector: the slot would stay in use.
     with closing(cast("Generator[Decoded]", window.changes)) as parts:
         for decoded in parts:

@@ -5,6 +5,7 @@ begin -> open_draft -> capture -> gate -> publish | refuse, one window of the lo
 Heavy packages are imported by the steps and never by the module: the DAG processor reads it all the time.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from include.spec.source import Source
 CONTINUOUS = "continuous"
 FOLLOW, OPEN_DRAFT = "follow", "open_draft"
 ON_AND_ON = "@continuous"
+
+logger = logging.getLogger(__name__)
 
 
 def continuous_param(source: Source) -> dict[str, Param]:
@@ -121,11 +124,16 @@ class ChangeCapture:
             AirflowSkipException: There were no changes: nothing downstream has reason to run.
         """
         from include.ingestion.cdc import confirm
+        from include.ingestion.connectors.postgres_slot import SlotInUse
         from include.lake import Lake
         from include.orchestration.following import message_of, metadata_of
 
         published = publication.publish(draft, judged, message_of(captured), metadata_of(captured))
-        confirm(Lake.connect(settings()), settings(), self.source)
+        try:
+            confirm(Lake.connect(settings()), settings(), self.source)
+        except SlotInUse as error:
+            # Main has the changes: who follows finds its position there, and moves the slot.
+            logger.warning("Published; the slot moves later: %s", error)
         if not published.changed or not captured.rows:
             raise AirflowSkipException(f"No changes: main is at {published.commit.commit}.")
         pass_on(assets.changes(self.source), asked_moment(get_current_context()))

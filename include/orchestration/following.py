@@ -1,7 +1,8 @@
 """Changes of a source followed in one process: from a commit there to a commit of main in seconds.
 
-Each window is published as any other run is: draft, capture, gate, merge, and only then the slot moves. This
-module knows no Airflow: the command line and the continuous mode of the DAG run the same loop.
+Each window is published as any other run is: draft, capture, gate, merge, and only then the slot moves. What
+is far behind is read from the slot in bulk; what is near comes by a stream that holds the slot. This module
+knows no Airflow: the command line and the continuous mode of the DAG run the same loop.
 """
 
 import logging
@@ -11,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from include.ingestion.batch import Desk
-from include.ingestion.cdc import capture, confirm, retention, watching
+from include.ingestion.capture_feed import held_position
+from include.ingestion.cdc import IDLE_BYTES, capture, confirm, retention, tailing
 from include.ingestion.connectors.postgres import DatabaseError
-from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES
+from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES, read_window
 from include.ingestion.connectors.postgres_slot import SlotState
+from include.ingestion.connectors.postgres_stream import OutOfStep, Tail
+from include.ingestion.pgoutput import LogPosition
 from include.lake import Lake, commit_draft, merge_draft, open_draft, refuse
 from include.lake.errors import Busy, DraftGone, MergeConflict, Unreachable
 from include.lake.runs import delete_branch
@@ -25,14 +29,17 @@ from include.spec.refs import Captured, Position, Published, Refused
 from include.spec.source import Source
 from include.validation.changes import judge_changes
 
-# Between two looks at the log: a query that reads one number.
+# Between two looks whether to end, and at a server that did not answer; changes themselves wake the loop.
 POLL_S = 0.2
+# Of log that main lacks. Beyond it windows in bulk are faster by far, below it they cost more than a stream.
+# It is more than what is published for being idle, so that a window always gets on.
+FAR_BYTES = 4 * IDLE_BYTES
 RETENTION_EVERY_S = 60.0
 # How long a database or a lake that does not answer is asked again before the loop gives up.
 PATIENCE_S = 120.0
 LONGEST_PAUSE_S = 10.0
 # What ends by itself: a server that restarts, or another run of the same source that was first.
-PASSING = (DatabaseError, Unreachable, Busy, MergeConflict, DraftGone)
+PASSING = (DatabaseError, Unreachable, Busy, MergeConflict, DraftGone, OutOfStep)
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +97,13 @@ def metadata_of(captured: Captured) -> dict[str, str]:
 
 
 def publish_window(
-    lake: Lake, settings: Settings, source: Source, *, window_bytes: int = WINDOW_BYTES, anew: bool = False
+    lake: Lake,
+    settings: Settings,
+    source: Source,
+    *,
+    window_bytes: int = WINDOW_BYTES,
+    anew: bool = False,
+    tail: Tail | None = None,
 ) -> Window:
     """Bring one window of changes to main, and let the slot follow.
 
@@ -102,6 +115,7 @@ def publish_window(
         source: What is captured.
         window_bytes: Of log to read at most, but for the last transaction.
         anew: Give up main's position and change logs for those of a new slot.
+        tail: The stream that holds the slot, where there is one.
 
     Raises:
         RefusedChanges: The gate refused the changes; main is as it was, the draft is kept.
@@ -111,7 +125,8 @@ def publish_window(
     # Named by what it follows on main: an attempt that died is begun again on the same draft.
     run_id = f"behind-{lake.head().commit[:16]}"
     draft = open_draft(lake, run_id, flow_of(source), restart=True)
-    captured = capture(Desk(lake, settings, draft, source), window_bytes=window_bytes, anew=anew)
+    read = read_window if tail is None else tail.read
+    captured = capture(Desk(lake, settings, draft, source), window_bytes=window_bytes, anew=anew, read=read)
     if not captured.changed:
         delete_branch(lake, draft.branch)
         return Window(captured, None, time.monotonic() - began)
@@ -121,7 +136,7 @@ def publish_window(
     commit_draft(lake, draft, message_of(captured), metadata_of(captured), verdict)
     published = merge_draft(lake, draft)
     seconds = time.monotonic() - began
-    confirm(lake, settings, source)
+    confirm(lake, settings, source, tail)
     return Window(captured, published, seconds)
 
 
@@ -236,42 +251,72 @@ class Follower:
 
     def _follow(self, for_s: float, quiet_s: float, after_changes_s: float) -> None:
         """Until the end, or the first error: then everything is asked anew."""
-        assert self.source.capture is not None
-        every_s = self.source.capture.publish_every_s
-        position = confirm(self.lake, self.settings, self.source)
-        if position is None:
-            position = self._publish()
-            assert position is not None, "a first capture always publishes"
-        with watching(self.settings, self.source) as watch:
-            published = -float("inf")
-            while not self.stop.is_set():
-                now = time.monotonic()
-                if now - self._began > for_s:
-                    return
-                self._look(now)
-                if watch.pending(position):
-                    # The first change of a burst goes at once, those behind it together.
-                    if self.stop.wait(max(published + every_s - now, 0)):
-                        return
-                    published = time.monotonic()
-                    position = self._publish() or position
-                elif now - self._moved >= (after_changes_s if self.done.rows else quiet_s):
-                    self.done.quiet = True
-                    return
-                else:
-                    self.stop.wait(POLL_S)
+        until = self._began + for_s
+        while not self._over(until):
+            position = self._catch_up(until)
+            with tailing(self.settings, self.source, position) as tail:
+                # Main may have moved since, and the stream with it.
+                confirm(self.lake, self.settings, self.source, tail)
+                near = self._tail(tail, until, quiet_s, after_changes_s)
+            if near:
+                # What the stream was told last it may not have heard.
+                confirm(self.lake, self.settings, self.source)
+                return
 
-    def _publish(self) -> Position | None:
-        """Main's new position; None where there was nothing to publish, and it is what it was."""
-        window = publish_window(self.lake, self.settings, self.source, window_bytes=self.window_bytes)
+    def _catch_up(self, until: float) -> Position:
+        """Publish windows until main is near the end of the log; main's position."""
+        held = held_position(self.lake, self.source, self.lake.head())
+        position = held.position if held is not None else None
+        while not self._over(until) or position is None:
+            if position is not None and self._behind_bytes(position) <= FAR_BYTES:
+                break
+            window = self._publish()
+            if window.published is None:
+                break
+            position = window.captured.position
+        assert position is not None, "a first capture always publishes"
+        return position
+
+    def _tail(self, tail: Tail, until: float, quiet_s: float, after_changes_s: float) -> bool:
+        """Publish what the stream brings, to the end; False where it is left behind by the log."""
+        assert self.source.capture is not None
+        every_s, published = self.source.capture.publish_every_s, -float("inf")
+        while not self._over(until):
+            self._look(time.monotonic())
+            if tail.pending(POLL_S):
+                # The first change of a burst goes at once, those behind it together.
+                if self.stop.wait(max(published + every_s - time.monotonic(), 0)):
+                    break
+                published = time.monotonic()
+                if self._publish(tail).captured.behind_bytes > FAR_BYTES:
+                    return False
+            elif self._quiet(quiet_s, after_changes_s) and tail.caught_up():
+                self.done.quiet = True
+                break
+        return True
+
+    def _over(self, until: float) -> bool:
+        return self.stop.is_set() or time.monotonic() > until
+
+    def _quiet(self, quiet_s: float, after_changes_s: float) -> bool:
+        return time.monotonic() - self._moved >= (after_changes_s if self.done.rows else quiet_s)
+
+    def _behind_bytes(self, position: Position) -> int:
+        return retention(self.settings, self.source).end - LogPosition.of(position).lsn
+
+    def _publish(self, tail: Tail | None = None) -> Window:
+        """One window; where there was nothing to publish, main is as it was."""
+        window = publish_window(
+            self.lake, self.settings, self.source, window_bytes=self.window_bytes, tail=tail
+        )
         if window.published is None:
-            return None
+            return window
         self.done.windows += 1
         self.done.rows += window.captured.rows
         if window.captured.rows:
             self._moved = time.monotonic()
         self.heard(window)
-        return window.captured.position
+        return window
 
     def _look(self, now: float) -> None:
         if now - self._looked >= RETENTION_EVERY_S:
