@@ -109,6 +109,9 @@ def test_the_demo_publishes_eight_tables_in_one_commit(first, lake, settings):
     found = {table.table: table.rows for table in list_tables(lake, published.commit, "raw/retail")}
     assert set(found) == TABLES
     assert found["raw/retail/products"] == 92_331
+    apart = {table.table: table.rows for table in list_tables(lake, published.commit, "quarantine")}
+    assert set(apart) == {"quarantine/retail/transactions", "quarantine/retail/coupons"}
+    assert found["raw/retail/coupons"] + apart["quarantine/retail/coupons"] == 116_204
     assert found["raw/retail/promotions"] == 741_330
     assert read_watermark(lake, published.commit, "retail") is not None
 
@@ -136,6 +139,7 @@ def test_the_report_names_tables_commit_verdict_and_addresses(first, settings):
     ]:
         assert words in first
     assert settings.lakefs_endpoint in first
+    assert "rows broke the contract of their table and went apart: " in first
     assert line.verdict.startswith("passed, ")
     assert {task.task for task in report.runs[0].tasks} >= {"open_draft", "land retail", "gate", "publish"}
     assert [product.champion for product in report.products] == [None, None]
