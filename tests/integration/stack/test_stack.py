@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from include.cli import app
-from include.stack import processes, start
+from include.stack import airflow, processes, start
 from include.stack.ports import LOOPBACK
 from include.stack.state import State
 from include.stack.status import status
@@ -127,6 +127,18 @@ def test_every_process_is_found_by_its_mark_and_listens_on_loopback_only(stack: 
     assert len(listening) >= 13, "ten of the store, and four servers"
     # Another address would be open to the network; another port would be one that no variable moves.
     assert set(listening) == {(LOOPBACK, port) for port in stack.ports.values()}
+
+
+def test_the_processes_of_tasks_hold_the_libraries_that_many_want_and_no_engine(stack: State) -> None:
+    (scheduler,) = [row.pid for row in status(stack.home) if row.name == airflow.SCHEDULER]
+    children = psutil.Process(scheduler).children()
+    workers = [child for child in children if "LocalExecutor" in " ".join(child.cmdline())]
+    assert len(workers) == airflow.PARALLELISM
+    for worker in workers:
+        mapped = Path(f"/proc/{worker.pid}/maps").read_text()
+        # Of pyarrow, and of Great Expectations and MLflow.
+        assert all(library in mapped for library in ("libarrow", "scipy", "polars"))
+        assert not any(engine in mapped for engine in ("duckdb", "xgboost", "libtorch", "onnxruntime"))
 
 
 def test_no_secret_on_a_command_line_or_in_a_log(stack: State) -> None:
