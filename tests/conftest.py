@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,20 @@ from include.stack.ports import free_ports
 from include.stack.server import running
 from include.stack.state import State
 
+AIRFLOWS = "airflow"
 AIRFLOW = {
-    "tests/faults",
+    "tests/faults/test_airflow_kills.py",
+    "tests/faults/test_stack.py",
     "tests/integration/first_light/test_flow.py",
     "tests/integration/flow",
     "tests/integration/stack",
 }
+# They share an MLflow, which takes ten CPU seconds to start.
+REGISTRY = {"tests/integration/audit", "tests/integration/registry"}
+# Groups that take minutes; what begins last should be short, or one process waits for the other in the end.
+LONG = (AIRFLOWS, "tests/integration/staged", "tests/integration/dag_runs", "tests/integration/cdc")
+# What stops the whole stack.
+STACK = pytest.StashKey[ExitStack]()
 LAKE_BUCKET = "headrace-lake"
 LANDING_BUCKET = "headrace-landing"
 MLFLOW_BUCKET = "headrace-mlflow"
@@ -62,6 +70,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByServers(config, log)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of a group in a row, and the groups that take longest first."""
+    order = {group: number for number, group in enumerate(LONG)}
+    for item in items:
+        order.setdefault(together(item.nodeid), len(order))
+    items.sort(key=lambda item: order[together(item.nodeid)])
+
+
 def together(nodeid: str) -> str:
     """The group of a test: its folder of integration tests, or its file.
 
@@ -70,7 +87,9 @@ def together(nodeid: str) -> str:
     path, _, _ = nodeid.partition("::")
     folder, _, _ = path.rpartition("/")
     if folder in AIRFLOW or path in AIRFLOW:
-        return "airflow"
+        return AIRFLOWS
+    if folder in REGISTRY:
+        return "registry"
     return folder if folder.startswith(("tests/integration", "tests/faults")) else path
 
 
@@ -134,13 +153,20 @@ def own_registry(folder: Path, postgres: pg.PostgresAccess, seaweedfs: weed.S3Ac
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """The whole stack under its supervisor, Airflow included; `.home` is its `HEADRACE_HOME`.
 
     `.client_environment()` holds what clients need, `.postgres`, `.s3` and `.lake` say how each is reached.
     """
     home = tmp_path_factory.mktemp("stack") / "home"
-    try:
+    with ExitStack() as stopping:
+        pytestconfig.stash[STACK] = stopping
+        stopping.callback(start.down, home)
         yield start.up(home, choose_free_ports=True, timeout_s=300)
-    finally:
-        start.down(home)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the whole stack after the last test that wants it: it takes a part of a core even when idle."""
+    if nextitem is not None and together(nextitem.nodeid) != AIRFLOWS:
+        item.config.stash.get(STACK, ExitStack()).close()
