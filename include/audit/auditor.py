@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from include.audit import balance, changes, commits, leaks, rows, training_sets, versions, watermarks
+from include.audit import balance, changes, commits, held, leaks, rows, training_sets, versions, watermarks
 from include.audit.lake_reader import MAIN, Commit, LakeReader
 from include.audit.origins import database_rows, landed_rows, origins_of
 from include.audit.registry_reader import Registered, RegistryReader
@@ -41,6 +41,21 @@ class Tables:
     apart: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass
+class Logs:
+    """What a pass over all change logs of main found.
+
+    Args:
+        order: I3.
+        held: Changes of each log that are published, by its path.
+        apart: Changes of each log that are put apart.
+    """
+
+    order: list[Checked] = field(default_factory=list)
+    held: dict[str, int] = field(default_factory=dict)
+    apart: dict[str, int] = field(default_factory=dict)
+
+
 def audit(settings: Settings, *, with_source: bool = True) -> list[Result]:
     """Every invariant, as far as the flow has reached, on main as it is now.
 
@@ -62,13 +77,19 @@ def audit(settings: Settings, *, with_source: bool = True) -> list[Result]:
         newest = _newest(landings)
         source = _source_rows(settings, newest) if with_source else {}
         released, whole = _models(settings, lake, chain, registered)
+        logs = _check_logs(lake, head, [item["path"] for item in objects])
         return [
             _no_lost_row(source, tables, newest, with_source=with_source),
-            _balance(source, tables, chain),
+            _balance(source, tables, chain, logs),
             combined(
                 "I2", "no key is there twice", _summed(tables.keys), _listed("no key known", tables.unkeyed)
             ),
-            _order(lake, head, [item["path"] for item in objects]),
+            combined(
+                "I3",
+                "the order of changes per key is kept",
+                _summed(logs.order),
+                "" if logs.order else "no change log yet",
+            ),
             combined("I4", "every commit on main passed a named suite", [commits.check_verdicts(chain)]),
             combined(
                 "I5",
@@ -158,15 +179,18 @@ def _no_lost_row(
     return combined("I1", "no row is lost", [against, *_summed(tables.parts)], note)
 
 
-def _balance(source: Mapping[str, int], tables: Tables, chain: Sequence[Commit]) -> Result:
-    apart = _quarantined(tables)
+def _balance(
+    source: Mapping[str, int], tables: Tables, chain: Sequence[Commit], logs: Logs | None = None
+) -> Result:
+    apart, logs = _quarantined(tables), logs or Logs()
     known = {table: number for table, number in source.items() if table in apart}
     parts = [
         balance.check_statements(chain),
         balance.check_held(chain, tables.rows, apart),
+        balance.check_logs(chain, logs.held, logs.apart),
         rows.check_source_rows(known, tables.rows, apart),
     ]
-    note = "" if apart else NO_QUARANTINE
+    note = "" if apart or any(logs.apart.values()) else NO_QUARANTINE
     return combined("I1+", "rows in = rows published + rows in quarantine", parts, note)
 
 
@@ -178,14 +202,25 @@ def _quarantined(tables: Tables) -> dict[str, int]:
     }
 
 
-def _order(lake: LakeReader, ref: str, paths: Sequence[str]) -> Result:
-    found = []
+def _check_logs(lake: LakeReader, ref: str, paths: Sequence[str]) -> Logs:
+    """One pass over the change logs, and over what was put apart of them."""
+    found = Logs()
     with TemporaryDirectory(prefix="headrace-audit-") as made:
+        places: dict[str, list[held.Place | None]] = {}
+        for path, files in held.held_files(paths).items():
+            with downloaded(lake, ref, path, files, Path(made)) as table:
+                places[path] = held.places(table)
         for path, files in changes.change_files(paths).items():
+            kind, _, name = path.partition("/")
             with downloaded(lake, ref, path, files, Path(made)) as log:
-                found.append(changes.check_order(log))
-    note = "" if found else "no change log yet"
-    return combined("I3", "the order of changes per key is kept", _summed(found), note)
+                found.order.append(changes.check_order(log))
+                whole = held.whole_changes(log, places.get(f"quarantine/{name}", ()))
+            counted = found.held if kind == "raw" else found.apart
+            counted[f"raw/{name}{balance.LOG}"] = whole
+        for path, own in places.items():
+            log_path = f"raw/{path.partition('/')[2]}{balance.LOG}"
+            found.apart[log_path] = found.apart.get(log_path, 0) + len(own)
+    return found
 
 
 def _slots(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import duckdb
 
 BALANCE = "balance"
+# A statement about a change log is about what the commit added to it; the others are about all of a table.
+LOG, FIRST = "/changes", "first"
 FIELDS = ("in", "published", "quarantined")
 
 Statement = Mapping[str, Mapping[str, int]]
@@ -54,7 +56,8 @@ def check_held(chain: Sequence[Commit], held: Mapping[str, int], apart: Mapping[
     """
     newest: dict[str, Mapping[str, int]] = {}
     for commit in reversed(chain):
-        newest.update(_statement(commit) or {})
+        of_tables = (_statement(commit) or {}).items()
+        newest.update({table: rows for table, rows in of_tables if not table.endswith(LOG)})
     violations = [
         Violation(table, f"{apart[table]:,} rows are in quarantine, of which no commit tells")
         for table in sorted(set(apart) - set(newest))
@@ -66,6 +69,34 @@ def check_held(chain: Sequence[Commit], held: Mapping[str, int], apart: Mapping[
                     Violation(table, f"{told[what]:,} rows were {what}, main holds {counted:,} of them")
                 )
     return Checked("tables as they were told of", len(newest), tuple(violations))
+
+
+def check_logs(chain: Sequence[Commit], held: Mapping[str, int], apart: Mapping[str, int]) -> Checked:
+    """What the commits tell of a change log, summed from where it begins, is what main holds of it.
+
+    Of a log whose begin tells of nothing, which an earlier version wrote, nothing is said.
+
+    Args:
+        chain: The commits of main, the latest first.
+        held: Changes of each log that are published, as they were counted.
+        apart: Changes of each log that are put apart, as they were counted.
+    """
+    sums: dict[str, dict[str, int]] = {}
+    for commit in reversed(chain):
+        for table, rows in (_statement(commit) or {}).items():
+            if not table.endswith(LOG):
+                continue
+            if rows.get(FIRST):
+                sums[table] = dict.fromkeys(FIELDS, 0)
+            if table in sums:
+                sums[table] = {field: sums[table][field] + rows[field] for field in FIELDS}
+    violations = [
+        Violation(table, f"{told[what]:,} changes were {what}, main holds {there:,} of them")
+        for table, told in sorted(sums.items())
+        for what, there in (("published", held.get(table, 0)), ("quarantined", apart.get(table, 0)))
+        if told[what] != there
+    ]
+    return Checked("change logs as they were told of", len(sums), tuple(violations))
 
 
 def rows_by_origin(connection: "duckdb.DuckDBPyConnection", table: Table) -> dict[str, int]:
@@ -83,6 +114,9 @@ def _statement(commit: Commit) -> Statement | None:
         return {}
     try:
         told = json.loads(text)
-        return {table: {field: int(rows[field]) for field in FIELDS} for table, rows in told.items()}
+        return {
+            table: {field: int(rows[field]) for field in FIELDS} | {FIRST: int(rows.get(FIRST, 0))}
+            for table, rows in told.items()
+        }
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

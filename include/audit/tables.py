@@ -19,6 +19,8 @@ DATA = ".parquet"
 FOLDER = re.compile(
     r"((?:raw|staged|quarantine|training_sets)/[^/]+/[^/]+|features/[^/_][^/]*|predictions/[^/]+)/"
 )
+# Changes of a log that are held, each by itself; `include.audit.held` counts them.
+HELD = re.compile(r"quarantine/([^/]+/[^/]+)/held/[^/]+\.parquet")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def table_files(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for path in paths:
         matched = FOLDER.match(path)
-        if matched and path.endswith(DATA) and "/_" not in path and "/changes/" not in path:
+        ours = path.endswith(DATA) and "/_" not in path and "/changes/" not in path
+        if matched and ours and not HELD.match(path):
             found.setdefault(matched[1], []).append(path)
     return {table: tuple(files) for table, files in sorted(found.items())}
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from include.cli.flows import flows_of
 from include.cli.inventory import ROOT, Declarations
+from include.spec.contract import Rule
 from include.spec.errors import HeadraceError
 from include.spec.feature import FeatureTable
 from include.spec.product import ModelProduct
-from include.spec.source import Source
+from include.spec.source import Source, Table
 
 
 def plan_of(product: ModelProduct, declared: Declarations) -> dict[str, Any]:
@@ -96,8 +97,16 @@ def _raw_row(source: Source, name: str, declared: Declarations) -> dict[str, Any
         "key": list(table.key),
         "columns": len(table.columns),
         "rules": _rules(declared, source.prefix(name)),
+        "rules_of_rows": [_rule(source, table, rule) for rule in table.rules],
         "read_by_dbt": "yes" if (source.name, name) in {row[1:] for row in declared.raw} else "no",
     }
+
+
+def _rule(source: Source, table: Table, rule: Rule) -> str:
+    """A rule for rows, and where it is not asked."""
+    captured = source.capture is not None and table.name in source.capture.tables
+    skipped = captured and rule not in table.rules_of_changes
+    return f"{rule.name}: {rule.accepted}{' (of batches, not of captured changes)' if skipped else ''}"
 
 
 def _feature_row(product: ModelProduct, table: FeatureTable, declared: Declarations) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`headrace quarantine ...`: rows that broke their contract, and how they come back."""
+"""`headrace quarantine ...`: rows and changes that broke their contract, and how they come back."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="quarantine",
-    help="Rows that broke their contract: list, show, release, replay.",
+    help="Rows and changes that broke their contract: list, show, release, replay.",
     no_args_is_help=True,
 )
 out = Console()
@@ -48,7 +48,8 @@ class CorrectionsError(HeadraceError):
 def list_(
     source: Annotated[str, typer.Argument(help="Only this source.")] = "", as_json: Json = False
 ) -> None:
-    """How many rows of which table are in quarantine on main, by what they break."""
+    """How many rows, and captured changes, of which table are in quarantine on main, by what they break."""
+    from include.cli.held_changes import held_of
     from include.lake import Lake
     from include.sources import SOURCES
 
@@ -57,15 +58,16 @@ def list_(
     for declared in SOURCES:
         if source in ("", declared.name):
             for table in declared.tables:
-                counts = Counter(row["rule"] for row in _rows(lake, declared, table))
+                apart = {"rows": _rows(lake, declared, table), "changes": held_of(lake, declared, table)}
                 found += [
-                    {"source": declared.name, "table": table.name, "rule": rule, "rows": rows}
-                    for rule, rows in counts.most_common()
+                    {"source": declared.name, "table": table.name, "of": of, "rule": rule, "rows": rows}
+                    for of, ones in apart.items()
+                    for rule, rows in Counter(one["rule"] for one in ones).most_common()
                 ]
     if as_json:
         _print_lines(found)
     elif found:
-        _print_grid(found, ("source", "table", "rule", "rows"))
+        _print_grid(found, ("source", "table", "of", "rule", "rows"))
     else:
         out.print("Nothing is in quarantine.")
 
@@ -81,25 +83,29 @@ def show(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Rows in quarantine: what each breaks, where it came from, and the row itself."""
+    """Rows and changes in quarantine: what each breaks, where it came from, and the row itself."""
+    from include.cli.held_changes import held_of, line_of
     from include.ingestion.release import Choice
     from include.lake import Lake
 
     declared, of = _declared(source, table)
-    chosen = [
-        row for row in _rows(Lake.connect(settings()), declared, of) if Choice("", "", (), rule).holds(row)
-    ]
+    lake, wanted = Lake.connect(settings()), Choice("", "", (), rule)
+    chosen = [row for row in _rows(lake, declared, of) if wanted.holds(row)]
     if corrections:
         _print_lines([{"id": row["id"], **json.loads(row["row"])} for row in chosen])
-    elif as_json:
-        _print_lines(chosen[:limit])
-    else:
-        for row in chosen[:limit]:
-            said = (
-                f"{row['id']}  {row['origin']}, row {row['row_number']:,}: {row['reason']}\n    {row['row']}"
-            )
-            out.print(said, markup=False, highlight=False, soft_wrap=True)
-        out.print(f"{min(limit, len(chosen)):,} of {len(chosen):,} rows.", highlight=False)
+        return
+    changes = [change for change in held_of(lake, declared, of) if wanted.holds(change)]
+    if as_json:
+        _print_lines([*chosen, *changes][:limit])
+        return
+    said = [
+        f"{row['id']}  {row['origin']}, row {row['row_number']:,}: {row['reason']}\n    {row['row']}"
+        for row in chosen
+    ]
+    said += [line_of(change) for change in changes]
+    for one in said[:limit]:
+        out.print(one, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"{min(limit, len(said)):,} of {len(said):,} rows.", highlight=False)
 
 
 @app.command()
@@ -111,14 +117,24 @@ def release(
     row: Ids = None,
     rule: Broken = "",
 ) -> None:
-    """Publish rows as they are: somebody accepts them, and that is recorded beside them."""
+    """Publish rows, or captured changes, as they are: somebody accepts them, and that is recorded."""
+    from include.cli.held_changes import held_of, release_held
     from include.ingestion.release import Choice
     from include.ingestion.release import release as take
+    from include.lake import Lake
 
     if not row and not rule:
         raise typer.BadParameter("say which rows: --row or --rule")
     declared, of = _declared(source, table)
-    choice = Choice(who, why, tuple(row or ()), rule)
+    choice, lake = Choice(who, why, tuple(row or ()), rule), Lake.connect(settings())
+    changes = {change["id"] for change in held_of(lake, declared, of) if choice.holds(change)}
+    if changes:
+        mine = Choice(who, why, tuple(sorted(changes)), rule)
+        out.print(release_held(lake, settings(), declared, of, mine), highlight=False, soft_wrap=True)
+        rest = [one for one in choice.ids if one not in changes]
+        if not rest and (row or not any(choice.holds(one) for one in _rows(lake, declared, of))):
+            return
+        choice = Choice(who, why, tuple(rest), rule)
     _publish("release", declared, of, choice, lambda desk, chosen: take(desk, of, chosen))
 
 
@@ -133,17 +149,28 @@ def replay(
     who: Who = "",
     why: Why = "",
 ) -> None:
-    """Put rows through the contract again: as it is declared now, or with other values from a file."""
+    """Put rows, and captured changes, through the contract again: as it is now, or rows with other values."""
+    from include.cli.held_changes import held_of, replay_held, uncorrectable
     from include.ingestion import release as outward
+    from include.lake import Lake
 
     declared, of = _declared(source, table)
+    lake = Lake.connect(settings())
+    changes = held_of(lake, declared, of)
     if corrections is None:
         choice = outward.Choice(who, why)
+        if changes:
+            said = replay_held(lake, settings(), declared, of, choice)
+            out.print(said, highlight=False, soft_wrap=True)
+            if not outward.has_snapshot(lake, lake.head(), declared, of):
+                return
         _publish("replay", declared, of, choice, lambda desk, _chosen: outward.replay(desk, of))
         return
     if not who or not why:
         raise typer.BadParameter("corrections need --who and --why")
     right = _read_corrections(corrections)
+    if captured := [change["id"] for change in changes if change["id"] in right]:
+        raise uncorrectable(of, captured[0])
     choice = outward.Choice(who, why, tuple(right))
 
     def correct(desk: "Desk", chosen: "Choice") -> "Landed":

@@ -6,6 +6,7 @@ run dies, the next one finds position and data in one of two states, both whole,
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -61,7 +62,8 @@ def capture(
         read: Gives the window: from the slot, or from a stream that holds it (`Tail.read`).
 
     Raises:
-        ContractError: A table does not fit its declaration any more, and its capture says to stop.
+        ContractError: A table does not fit its declaration any more, and its capture says to stop; or a row
+            breaks a rule of a table that refuses all for it.
         CdcError: The slot or the publication does not hold what the lake lacks; the remedy is in it.
         DatabaseError: The database could not be read.
     """
@@ -82,16 +84,18 @@ def capture(
     changed = not idle or bool(log.rows) or bool(routes.released)
     if changed:
         write_watermark(desk.lake, desk.draft, desk.source.name, reached.position)
+    logged = routes.logged(first=held is None or anew)
     captured = Captured(
         source=desk.source.name,
         position=reached.position,
-        rows=sum(log.rows.values()),
+        rows=sum(one.rows_in for one in logged),
         tables=_tables(log, "raw/"),
         first=held is None or anew,
         behind_bytes=max(slot_state(feed).end - reached.lsn, 0),
         seconds=time.monotonic() - started,
         changed=changed,
         quarantined=_tables(log, "quarantine/"),
+        logged=logged,
     )
     logger.info("%s: %s changes up to %s", captured.source, f"{captured.rows:,}", captured.position.value)
     return captured
@@ -182,12 +186,13 @@ def _begin(desk: Desk, feed: Feed, routes: Routes, log: ChangeLog, held: LogPosi
             folder.mkdir()
             own = ChangeLog(folder)
             for batch in read_range(feed, slot, part):
-                own.append(routes.folder(batch), batch)
+                routes.write(own, batch)
             own.close()
             return own
 
         for own in workers.map(read, enumerate(ranges)):
             log.take(own)
+        routes.check_share()
         log.stage(desk.lake, desk.draft, 0, slot.position.lsn)
         routes.write_shapes(log.scratch)
         return slot.position
@@ -199,13 +204,13 @@ def _go_on(
     """One window of the log behind a position."""
     known = routes.read_shapes()
     check_publication(feed, known, routes.entries)
-    routes.release()
+    routes.release(log.scratch)
     window = read(feed, held, known=known)
     # What is raised here must not leave the reading to the garbage collector: the slot would stay in use.
     with closing(cast("Generator[Decoded]", window.changes)) as parts:
         for decoded in parts:
             for batch in decoded.changes:
-                log.append(routes.folder(batch), batch)
+                routes.write(log, batch)
     reached = window.position
     log.stage(desk.lake, desk.draft, held.lsn, reached.lsn)
     routes.write_shapes(log.scratch)
@@ -214,5 +219,7 @@ def _go_on(
 
 def _tables(log: ChangeLog, prefix: str) -> tuple[tuple[str, int], ...]:
     """Changes by lake path of the table, of the folders under a prefix."""
-    rows = {folder.rpartition("/")[0]: number for folder, number in log.rows.items()}
+    rows: Counter[str] = Counter()
+    for folder, number in log.rows.items():
+        rows[folder.rpartition("/")[0]] += number
     return tuple((table, number) for table, number in sorted(rows.items()) if table.startswith(prefix))

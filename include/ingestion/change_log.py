@@ -7,7 +7,7 @@ table was like at their end; what does not fit its declaration lies likewise und
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from include.lake.objects import Ref, read_bytes, stat_or_none
 from include.spec.refs import DraftRef
 
 FOLDER = "changes"
+HELD = "held"
 SHAPE = "_shape.json"
 ENTRY = "publication_entry"
 SHAPE_KEY = b"headrace:shape"
@@ -40,6 +41,29 @@ def raw_folder(source: str, table: str) -> str:
 def quarantine_folder(source: str, table: str) -> str:
     """Where changes lie that do not fit the declaration of their table."""
     return f"quarantine/{source}/{table}/{FOLDER}"
+
+
+def held_folder(source: str, table: str) -> str:
+    """Where changes lie whose new row breaks a rule of their table."""
+    return f"quarantine/{source}/{table}/{HELD}"
+
+
+def span_name(first: int, last: int) -> str:
+    """What the names of the files of a span of the log begin with."""
+    return f"{first:0{_DIGITS}X}-{last:0{_DIGITS}X}"
+
+
+def by_span(files: Mapping[str, Path]) -> dict[tuple[int, int], list[Path]]:
+    """Files of a change log in their order, by the span of the log that each is of.
+
+    Args:
+        files: By their names.
+    """
+    found: dict[tuple[int, int], list[Path]] = {}
+    for name, path in sorted(files.items()):
+        first, last, _ = name.split("-")
+        found.setdefault((int(first, 16), int(last, 16)), []).append(path)
+    return found
 
 
 @dataclass
@@ -84,6 +108,10 @@ class ChangeLog:
             self._files.setdefault(folder, []).extend(files)
             self.rows[folder] = self.rows.get(folder, 0) + other.rows[folder]
 
+    def files(self, folder: str) -> int:
+        """How many files a folder has."""
+        return len(self._files.get(folder, ()))
+
     def close(self) -> None:
         """End all files; again does nothing.
 
@@ -93,7 +121,9 @@ class ChangeLog:
         for folder in list(self._open):
             self._end(folder)
 
-    def stage(self, lake: Lake, draft: DraftRef, first: int, last: int) -> None:
+    def stage(
+        self, lake: Lake, draft: DraftRef, first: int, last: int, behind: Mapping[str, int] | None = None
+    ) -> None:
         """Put all files on the draft, named by the span of the log.
 
         Args:
@@ -101,10 +131,13 @@ class ChangeLog:
             draft: The run's own.
             first: Position behind which the log was read.
             last: Position up to which it was.
+            behind: How many files of that span a folder has already, that these come behind.
         """
         self.close()
+        span = span_name(first, last)
         for folder, files in self._files.items():
-            names = (f"{first:0{_DIGITS}X}-{last:0{_DIGITS}X}-{n:05d}.parquet" for n in itertools.count())
+            numbers = itertools.count((behind or {}).get(folder, 0))
+            names = (f"{span}-{number:05d}.parquet" for number in numbers)
             upload(lake, draft, dict(zip(names, files, strict=False)), folder)
 
     def _begin(self, batch: ChangeBatch) -> "_Part":

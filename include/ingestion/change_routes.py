@@ -1,6 +1,10 @@
-"""Where each change goes: to its table's log, or aside while its shape does not fit the declaration."""
+"""Where each change goes: to its table's log, or aside: by itself where its row breaks a rule, and with all
+behind it while its shape does not fit the declaration.
+"""
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,21 +15,29 @@ import pyarrow.parquet as pq
 from include.ingestion.batch import Desk
 from include.ingestion.change_log import (
     SHAPE,
+    ChangeLog,
+    by_span,
+    held_folder,
     quarantine_folder,
     raw_folder,
     read_shape,
     shape_in,
     shape_text,
+    span_name,
 )
+from include.ingestion.change_rules import ChangeRules
 from include.ingestion.connectors.postgres_publication import PublicationError, Relation
 from include.ingestion.connectors.postgres_slot import Feed
-from include.ingestion.contracts import ContractError
+from include.ingestion.contracts import ContractError, violated
+from include.ingestion.owed_values import FILE as OWED
+from include.ingestion.owed_values import Owed
 from include.ingestion.pgoutput import ChangeBatch, TableShape, lsn_text
 from include.ingestion.pgoutput.changes import Layout
 from include.ingestion.schema_policy import Misfit, rule_on
 from include.lake import checkout, discard, remove, upload
-from include.lake.objects import list_objects
+from include.lake.objects import list_objects, read_bytes
 from include.spec.capture import Capture, OnSchemaChange
+from include.spec.logged import Logged
 from include.spec.refs import CommitRef
 from include.spec.source import Table
 
@@ -55,6 +67,15 @@ class Routes:
     _aside: dict[str, TableShape] = field(default_factory=dict)
     _written: dict[str, TableShape] = field(default_factory=dict)
     _reasons: dict[str, Misfit] = field(default_factory=dict)
+    _rules: dict[str, ChangeRules] = field(default_factory=dict)
+    _owed: dict[str, str] = field(default_factory=dict)
+    _counts: dict[str, Counter[str]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        for table in self.tables.values():
+            if table.rules_of_changes:
+                self._rules[table.name] = ChangeRules(table, self.feed.name, Owed())
 
     def discard(self) -> None:
         """Drop what a try that died left on the draft."""
@@ -65,7 +86,7 @@ class Routes:
         """Take all change logs off the draft: of rows that were deleted since, no change would tell."""
         base = CommitRef(self.desk.draft.repository, self.desk.draft.base)
         for table in self.tables.values():
-            for folder in (self._raw(table), self._quarantine(table)):
+            for folder in (self._raw(table), self._quarantine(table), self._held(table)):
                 paths = [stat.path for stat in list_objects(self.desk.lake, base, folder)]
                 if paths:
                     remove(self.desk.lake, self.desk.draft, paths)
@@ -93,6 +114,11 @@ class Routes:
                 put_aside = read_shape(lake, draft, self._quarantine(table))
                 assert put_aside is not None
                 self._aside[table.name], _ = put_aside
+            owed = f"{self._held(table)}/{OWED}"
+            if owed in aside:
+                document = read_bytes(lake, draft, owed)
+                self._owed[table.name] = document.decode()
+                self._rules[table.name] = ChangeRules(table, self.feed.name, Owed.of(document, owed))
         return tuple({**self._kept, **self._aside}.values())
 
     def check(self, layout: Layout) -> None:
@@ -129,13 +155,86 @@ class Routes:
             self._kept[table.name] = self._written[self._raw(table)] = batch.shape
         return self._raw(table)
 
-    def release(self) -> None:
-        """Bring back what was put aside, of tables whose declaration fits it by now."""
+    def write(self, log: ChangeLog, batch: ChangeBatch) -> None:
+        """Write changes where they belong, and count them.
+
+        Args:
+            log: Of all folders.
+            batch: The next changes of a table, but for those that were read as the capture began.
+
+        Raises:
+            ContractError: As `folder`, or a row breaks a rule of a table that refuses all for it.
+        """
+        folder, table = self.folder(batch), self._table(batch.shape)
+        if folder == self._raw(table):
+            self._write(log, table, batch, rows_in=batch.data.num_rows)
+        else:
+            log.append(folder, batch)
+            self._count(table, rows_in=batch.data.num_rows, quarantined=batch.data.num_rows)
+
+    def _write(self, log: ChangeLog, table: Table, batch: ChangeBatch, rows_in: int) -> None:
+        """Write changes of a shape that fits; those that break a rule apart."""
+        rules = self._rules.get(table.name)
+        if rules is None:
+            log.append(self._raw(table), batch)
+            self._count(table, rows_in=rows_in, rows=batch.data.num_rows)
+            return
+        parted = rules.parted(batch)
+        log.append(self._raw(table), parted.good)
+        held = 0
+        if parted.held is not None:
+            log.append(self._held(table), parted.held)
+            held = parted.held.data.num_rows
+        self._count(table, rows_in=rows_in, rows=parted.good.data.num_rows - parted.ends, quarantined=held)
+
+    def _count(self, table: Table, **rows: int) -> None:
+        with self._lock:
+            self._counts.setdefault(table.name, Counter()).update(rows)
+
+    def logged(self, *, first: bool) -> tuple[Logged, ...]:
+        """What became of the changes so far, by table.
+
+        Args:
+            first: Whether the logs begin with them.
+        """
+        return tuple(
+            Logged(self._raw(table), of["rows_in"], of["rows"], of["quarantined"], first)
+            for table in self.tables.values()
+            if (of := self._counts.get(table.name, Counter())) or first
+        )
+
+    def check_share(self) -> None:
+        """Hold what the tables began with to the share of rows that may break their rules.
+
+        Raises:
+            ContractError: More do.
+        """
+        for table in self.tables.values():
+            of = self._counts.get(table.name, Counter[str]())
+            if of["quarantined"] > table.quarantine_at_most * of["rows_in"]:
+                raise violated(
+                    f"database {self.feed.name}, table {table.name}",
+                    f"{of['quarantined']:,} of {of['rows_in']:,} rows break the contract",
+                    accepted=f"at most {table.quarantine_at_most:.0%}, or another quarantine_at_most",
+                    table=table.name,
+                )
+
+    def release(self, scratch: Path) -> None:
+        """Bring back what was put aside, of tables whose declaration fits it by now.
+
+        Args:
+            scratch: A folder of the caller's.
+
+        Raises:
+            ContractError: A row among it breaks a rule of a table that refuses all for it.
+        """
         for table in self.tables.values():
             if table.name in self._aside:
-                self._release(table, self._raw(table), self._quarantine(table))
+                own = scratch / f"aside-{table.name}"
+                own.mkdir()
+                self._release(table, self._raw(table), self._quarantine(table), own)
 
-    def _release(self, table: Table, raw: str, folder: str) -> None:
+    def _release(self, table: Table, raw: str, folder: str, scratch: Path) -> None:
         lake, draft = self.desk.lake, self.desk.draft
         with checkout(lake, draft, folder) as files:
             here = {stat.path.rpartition("/")[2]: files.path(stat.path) for stat in files.objects}
@@ -143,11 +242,26 @@ class Routes:
             schemas = [pq.read_schema(path) for path in parts.values()]
             if not all(self._fits(table, schema) for schema in schemas):
                 return
-            upload(lake, draft, parts, raw)
+            there = [stat.path for stat in list_objects(lake, draft, raw)]
+            for number, ((first, last), paths) in enumerate(by_span(parts).items()):
+                log = ChangeLog(scratch / str(number))
+                log.scratch.mkdir()
+                for path in paths:
+                    self._bring(log, table, path)
+                # What came before it in that window is there already.
+                before = [path for path in there if path.startswith(f"{raw}/{span_name(first, last)}-")]
+                log.stage(lake, draft, first, last, {raw: len(before)})
             remove(lake, draft, [stat.path for stat in files.objects])
         shape = self._aside.pop(table.name)
         self._kept[table.name] = self._written[raw] = shape
         self.released.append(raw)
+
+    def _bring(self, log: ChangeLog, table: Table, path: Path) -> None:
+        with pq.ParquetFile(path) as file:
+            shape = shape_in(file.schema_arrow)
+            for data in file.iter_batches():
+                self._count(table, quarantined=-data.num_rows)
+                self._write(log, table, ChangeBatch(shape, data), rows_in=0)
 
     def _fits(self, table: Table, schema: pa.Schema) -> bool:
         policy: OnSchemaChange = "evolve" if self.capture.on_schema_change == "evolve" else "stop"
@@ -158,7 +272,7 @@ class Routes:
         return True
 
     def write_shapes(self, scratch: Path) -> None:
-        """Put what the tables are like by now, and why some were put aside, on the draft.
+        """Put what the tables are like by now, and what is known of what was put aside, on the draft.
 
         Args:
             scratch: A folder of the caller's.
@@ -168,6 +282,12 @@ class Routes:
             for folder, shape in self._written.items()
         }
         documents |= {f"{folder}/{REASON}": _reason_text(why) for folder, why in self._reasons.items()}
+        for name, rules in self._rules.items():
+            owed, path = rules.owed.document(), f"{self._held(rules.table)}/{OWED}"
+            if rules.owed.keys and owed != self._owed.get(name):
+                documents[path] = owed
+            elif not rules.owed.keys and name in self._owed:
+                remove(self.desk.lake, self.desk.draft, [path])
         for number, (path, text) in enumerate(sorted(documents.items())):
             file = scratch / f"document-{number}.json"
             file.write_text(text)
@@ -191,6 +311,9 @@ class Routes:
 
     def _raw(self, table: Table) -> str:
         return raw_folder(self.desk.source.name, table.name)
+
+    def _held(self, table: Table) -> str:
+        return held_folder(self.desk.source.name, table.name)
 
     def _quarantine(self, table: Table) -> str:
         return quarantine_folder(self.desk.source.name, table.name)

@@ -20,6 +20,7 @@ from include.lake import Lake, discard, upload
 from include.lake.objects import Ref, read_bytes, stat_or_none
 from include.lake.remove import remove
 from include.spec.contract import References
+from include.spec.logged import Logged
 from include.spec.refs import CommitRef, DraftRef, Landed
 from include.spec.source import Source, Table
 
@@ -134,17 +135,21 @@ class Reading:
         )
 
 
-def balance_metadata(landed: Iterable[Landed]) -> dict[str, str]:
-    """What the commit of a landing says of it: rows in, published and quarantined, by table.
+def balance_metadata(counted: Iterable[Landed | Logged]) -> dict[str, str]:
+    """What a commit says of rows, or of changes: how many came in, were published, and went apart, by table.
 
     Args:
-        landed: The tables of the commit.
+        counted: The tables, or change logs, of the commit. Of a log it is what this commit added; of a table
+            all that main holds.
     """
-    balance = {
-        one.table: {"in": one.rows_in, "published": one.rows, "quarantined": one.quarantined}
-        for one in landed
-    }
+    balance = {one.table: _counted(one) for one in counted}
     return {BALANCE_KEY: json.dumps(balance, sort_keys=True, separators=(",", ":"))}
+
+
+def _counted(one: Landed | Logged) -> dict[str, int]:
+    rows = {"in": one.rows_in, "published": one.rows, "quarantined": one.quarantined}
+    begins = isinstance(one, Logged) and one.first
+    return rows | {"first": 1} if begins else rows
 
 
 def quarantine_folder(source: str, table: str) -> str:

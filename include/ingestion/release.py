@@ -70,6 +70,11 @@ def rows_apart(lake: Lake, at: CommitRef, source: Source, table: Table) -> list[
     return rows
 
 
+def has_snapshot(lake: Lake, at: CommitRef, source: Source, table: Table) -> bool:
+    """Whether a table was ever read whole: one that is only captured is not."""
+    return read_manifest(lake, at, f"{source.prefix(table.name)}/{FOLDER}") is not None
+
+
 def release(desk: Desk, table: Table, choice: Choice) -> Landed:
     """Publish chosen rows as they are, with the decision of a person recorded beside them.
 
@@ -176,7 +181,7 @@ def _read_again(
     desk: Desk, table: Table, origins: set[str] | None, expected: set[str] | None = None
 ) -> Landed:
     at = CommitRef(desk.draft.repository, desk.draft.base)
-    if read_manifest(desk.lake, at, f"{desk.source.prefix(table.name)}/{FOLDER}") is None:
+    if not has_snapshot(desk.lake, at, desk.source, table):
         raise ReleaseError(f"{table.name} has no snapshot yet.", remedy="Run its ingestion first.")
 
     def write(folder: Path, base: Manifest | None, reading: Reading) -> Manifest:

@@ -1,6 +1,6 @@
 """The rules of a contract, asked of whole columns at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import pyarrow as pa
@@ -10,6 +10,35 @@ from include.spec.contract import Matches, OneOf, Range, References
 
 Known = Mapping[tuple[str, str], pa.Array]
 """Values that are there, by table and column."""
+
+Breaches = Mapping[str, tuple[pa.BooleanArray, str]]
+"""By the name of what is broken: where, and the reason."""
+
+
+def breaches(
+    fields: Iterable[pa.Field],
+    rules: Iterable[Range | OneOf | Matches | References],
+    batch: pa.RecordBatch,
+    known: Known,
+) -> Breaches:
+    """What rows of a batch break; nothing for what every row keeps.
+
+    Args:
+        fields: Columns as they are declared, which say where a value must be.
+        rules: Of these columns.
+        batch: Has the columns.
+        known: What `References` are held to.
+    """
+    masks: dict[str, tuple[pa.BooleanArray, str]] = {}
+    for field in fields:
+        values = batch.column(field.name)
+        if values.null_count and not field.nullable:
+            masks[f"not_null({field.name})"] = (values.is_null(), f"{field.name} has no value")
+    for rule in rules:
+        mask = broken(rule, batch.column(rule.column), known)
+        if mask.true_count:
+            masks[rule.name] = (mask, f"{rule.column} must be {rule.accepted}")
+    return masks
 
 
 def broken(rule: Range | OneOf | Matches | References, values: pa.Array, known: Known) -> pa.BooleanArray:

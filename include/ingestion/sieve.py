@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from include.ingestion import contracts
 from include.ingestion.decisions import Decision, row_id
 from include.ingestion.row_text import MISFIT, batch_of, row_texts
-from include.ingestion.rules import Known, broken
+from include.ingestion.rules import Known, breaches
 from include.ingestion.snapshot import Part, described, room
 from include.spec.source import Table
 
@@ -180,7 +180,7 @@ class Sieve:
 
     def _faults(self, batch: pa.RecordBatch) -> dict[int, Fault]:
         """What is wrong with which rows of a batch."""
-        masks = self._masks(batch)
+        masks = breaches(self._schema, self.table.rules, batch, self._known)
         misfit = MISFIT in batch.schema.names
         if not masks and not misfit:
             return {}
@@ -203,19 +203,6 @@ class Sieve:
             typed = not any(name.startswith("not_null(") for name in names)
             faults[index] = Fault(names, reasons, texts[place], typed)
         return faults
-
-    def _masks(self, batch: pa.RecordBatch) -> dict[str, tuple[pa.BooleanArray, str]]:
-        """By what is broken: where, and the reason; nothing for what every row keeps."""
-        masks: dict[str, tuple[pa.BooleanArray, str]] = {}
-        for field in self._schema:
-            values = batch.column(field.name)
-            if values.null_count and not field.nullable:
-                masks[f"not_null({field.name})"] = (values.is_null(), f"{field.name} has no value")
-        for rule in self.table.rules:
-            mask = broken(rule, batch.column(rule.column), self._known)
-            if mask.true_count:
-                masks[rule.name] = (mask, f"{rule.column} must be {rule.accepted}")
-        return masks
 
     def _decide(self, faults: Mapping[int, Fault]) -> tuple[set[int], dict[int, pa.RecordBatch]]:
         """Rows that somebody accepted as they are, and what somebody put in the place of others."""

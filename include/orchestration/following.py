@@ -19,6 +19,7 @@ from include.ingestion.connectors.postgres_cdc import WINDOW_BYTES, read_window
 from include.ingestion.connectors.postgres_slot import SlotState
 from include.ingestion.connectors.postgres_stream import OutOfStep, Tail
 from include.ingestion.pgoutput import LogPosition
+from include.ingestion.quarantine import balance_metadata
 from include.lake import Lake, commit_draft, merge_draft, open_draft, refuse
 from include.lake.errors import Busy, DraftGone, MergeConflict, Unreachable
 from include.lake.runs import delete_branch
@@ -93,7 +94,8 @@ def message_of(captured: Captured) -> str:
 def metadata_of(captured: Captured) -> dict[str, str]:
     """The keys of the commit."""
     aside = sum(rows for _, rows in captured.quarantined)
-    return {"source": captured.source, "rows": str(captured.rows), "quarantined": str(aside)}
+    told = {"source": captured.source, "rows": str(captured.rows), "quarantined": str(aside)}
+    return told | balance_metadata(captured.logged)
 
 
 def publish_window(

@@ -19,6 +19,9 @@ class Capture(Declaration):
     nullable one dropped, a type widened) and stops at all else; `quarantine` puts the changes of that table
     aside, in order, until its declaration fits; `stop` stops at the first of them.
 
+    Rows that fit are held to their table's rules, but for `References`, and `on_violation` says what becomes
+    of a change that breaks one.
+
     Args:
         dsn: Name of the field of `include.settings.Settings` that holds the connection string; its role must
             own the tables and be allowed to replicate.

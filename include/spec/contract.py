@@ -108,6 +108,10 @@ class Matches(Declaration):
 class References(Declaration):
     """A column's value is there in another table of the same landing, among the rows that pass its contract.
 
+    Asked of batches only, whose tables are of one instant. Captured changes are not held to it: the row that
+    is referred to may come later in their transaction; and where the source promises that it comes at all,
+    its foreign key refuses what breaks the promise.
+
     Args:
         column: Which.
         table: The other table; read from the same origin, so that both are of one instant.

@@ -6,6 +6,7 @@ Readers name a commit, never a moving branch: a `CommitRef` read twice gives the
 from dataclasses import dataclass
 from typing import Literal
 
+from include.spec.logged import Logged
 from include.spec.restored import Restored
 from include.spec.verdict import Verdict
 
@@ -199,6 +200,7 @@ class Captured(Restored):
         seconds: Of the capture.
         changed: Whether there is anything to publish: changes, or a position that moved far without any.
         quarantined: Changes among `rows` that were put aside, by the table's lake path.
+        logged: What became of the changes, by table.
     """
 
     source: str
@@ -210,6 +212,7 @@ class Captured(Restored):
     seconds: float
     changed: bool
     quarantined: tuple[tuple[str, int], ...] = ()
+    logged: tuple[Logged, ...] = ()
 
 
 @dataclass(frozen=True)

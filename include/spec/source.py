@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from include.spec.capture import Capture
-from include.spec.contract import OnViolation, References, Rule, misfit
+from include.spec.contract import Matches, OneOf, OnViolation, Range, References, Rule, misfit
 from include.spec.declaration import Declaration, Name
 from include.spec.errors import HeadraceError
 from include.spec.reads import Read, RestApi, Text
@@ -71,11 +71,13 @@ class Table(Declaration):
         time_column: When the row happened, in the source's own clock.
         may_be_empty: Whether no rows at all is a legitimate state.
         undeclared_columns: What to do with a column that is not declared: stop, or leave it behind.
-        rules: What must be true of each row beside types, `nullable` and key.
-        on_violation: What to do with a row that breaks the contract: refuse all that was read with it, or
-            put the row apart, in `quarantine/<source>/<name>/`, and publish the others.
+        rules: What must be true of each row beside types, `nullable` and key; of captured changes, too, but
+            for `References`.
+        on_violation: What to do with a row that breaks the contract, or with the change that brings it:
+            refuse all that was read with it, or put it apart, in `quarantine/<source>/<name>/`, and publish
+            the others.
         quarantine_at_most: Share of the rows; where more break the contract, it is not the rows that are
-            wrong, and all is refused.
+            wrong, and all is refused. Of a capture, of the rows that it begins with.
         description: What one row is.
     """
 
@@ -160,6 +162,11 @@ class Table(Declaration):
     def refers_to(self) -> frozenset[str]:
         """Names of the tables that its rules look up values in."""
         return frozenset(rule.table for rule in self.rules if isinstance(rule, References))
+
+    @property
+    def rules_of_changes(self) -> tuple[Range | OneOf | Matches, ...]:
+        """The rules that captured changes are held to: those that a row keeps or breaks by itself."""
+        return tuple(rule for rule in self.rules if not isinstance(rule, References))
 
     @property
     def contract_hash(self) -> str:

@@ -25,6 +25,7 @@ from include.settings import Settings
 from include.stack.lake_server import LakeAccess
 from include.stack.postgres import PostgresAccess
 from tests.integration.cdc.capturing import DDL, Shop
+from tests.integration.cdc.ruled import RULED
 
 
 @dataclass
@@ -105,6 +106,16 @@ def shop(source: Source, lake_settings: Settings) -> Iterator[Shop]:
     lake = Lake.prepare(settings)
     yield Shop(source.connection, lake, settings)
     lake.api.repositories_api.delete_repository(lake.repository, force=True)
+
+
+@pytest.fixture
+def ruled(shop: Shop) -> Shop:
+    """Customers with an age, and a rule about it; captured from their first row on."""
+    shop.execute("ALTER TABLE customers ADD age int")
+    shop.execute("INSERT INTO customers VALUES (0, 'zero', 'x', 1)")
+    shop.declare(RULED)
+    shop.run()
+    return shop
 
 
 @pytest.fixture

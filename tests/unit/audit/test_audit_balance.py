@@ -2,7 +2,7 @@
 
 import json
 
-from include.audit.balance import check_held, check_statements
+from include.audit.balance import check_held, check_logs, check_statements
 
 ORDERS = "raw/shop/orders"
 
@@ -47,3 +47,38 @@ def test_a_row_that_vanished_from_either_place_is_found():
 def test_a_quarantine_that_no_commit_tells_of_is_found():
     found = check_held([], {}, {ORDERS: 7}).violations
     assert [one.what for one in found] == ["7 rows are in quarantine, of which no commit tells"]
+
+
+LOG = "raw/shop/orders/changes"
+
+
+def a_window(name: str, rows: tuple[int, int, int], **more: int) -> dict:
+    told = dict(zip(("in", "published", "quarantined"), rows, strict=True)) | more
+    return {"id": name, "metadata": {"balance": json.dumps({LOG: told})}}
+
+
+# Before its begin the log was another one, and after it three changes were held, of which two were released.
+WINDOWS = [
+    a_window("w4", (0, 2, -2)),
+    a_window("w3", (7, 4, 3)),
+    a_window("w2", (5, 5, 0), first=1),
+    a_window("w1", (9, 9, 0)),
+]
+
+
+def test_what_commits_tell_of_a_change_log_is_summed_from_its_begin():
+    assert check_statements(WINDOWS).violations == ()
+    assert check_held(WINDOWS, {}, {}).count == 0, "it is no table that is held whole"
+    checked = check_logs(WINDOWS, {LOG: 11}, {LOG: 1})
+    assert (checked.count, checked.violations) == (1, ())
+
+
+def test_a_change_that_vanished_or_came_back_unheard_is_found():
+    lost = check_logs(WINDOWS, {LOG: 11}, {}).violations
+    assert [(one.id, one.what) for one in lost] == [(LOG, "1 changes were quarantined, main holds 0 of them")]
+    twice = check_logs(WINDOWS, {LOG: 12}, {LOG: 1}).violations
+    assert [one.what for one in twice] == ["11 changes were published, main holds 12 of them"]
+
+
+def test_of_a_log_that_nobody_told_the_begin_of_nothing_is_said():
+    assert check_logs(WINDOWS[:2], {LOG: 100}, {LOG: 100}).count == 0

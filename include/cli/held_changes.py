@@ -1,0 +1,108 @@
+"""What `headrace quarantine` does with captured changes, which are held one by one."""
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from include.spec.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from include.ingestion.batch import Desk
+    from include.ingestion.release import Choice
+    from include.lake import Lake
+    from include.settings import Settings
+    from include.spec.logged import Logged
+    from include.spec.refs import DraftRef
+    from include.spec.source import Source, Table
+    from include.spec.verdict import Verdict
+
+STATION = "quarantine"
+
+
+def held_of(lake: "Lake", source: "Source", table: "Table") -> list[dict[str, Any]]:
+    """The changes of a table that main holds apart, in the order of the log."""
+    from include.ingestion.held_changes import changes_held
+
+    captured = source.capture is not None and table.name in source.capture.tables
+    return changes_held(lake, lake.head(), source, table) if captured else []
+
+
+def line_of(change: dict[str, Any]) -> str:
+    """A held change for people."""
+    place = f", change {change['sequence']:,} of transaction {change['transaction_id']}"
+    where = f"the log at {change['origin']}{place if change['sequence'] is not None else ', as it began'}"
+    return f"{change['id']}  {where}: {change['operation']}, {change['reason']}\n    {change['row']}"
+
+
+def release_held(
+    lake: "Lake", settings: "Settings", source: "Source", table: "Table", choice: "Choice"
+) -> str:
+    """Publish chosen changes; what was done, for people."""
+    from include.ingestion.held_changes import release_changes
+
+    return _publish(
+        lake, settings, source, table, "release", choice, lambda desk: release_changes(desk, table, choice)
+    )
+
+
+def replay_held(
+    lake: "Lake", settings: "Settings", source: "Source", table: "Table", choice: "Choice"
+) -> str:
+    """Publish the changes that keep the rules as they are declared now; what was done, for people."""
+    from include.ingestion.held_changes import replay_changes
+
+    return _publish(lake, settings, source, table, "replay", choice, lambda desk: replay_changes(desk, table))
+
+
+def uncorrectable(table: "Table", change: str) -> HeadraceError:
+    """The error for a correction of a captured change."""
+    return HeadraceError(
+        f"{change} is a change that was captured of {table.name}: the log has what the source did, and other "
+        "values would be nobody's.",
+        remedy="Correct the row in the source: the change that this makes is captured, and the row is right "
+        "from then on. Or release the change as it is.",
+        table=table.name,
+        row=change,
+    )
+
+
+def _publish(
+    lake: "Lake",
+    settings: "Settings",
+    source: "Source",
+    table: "Table",
+    action: str,
+    choice: "Choice",
+    step: "Callable[[Desk], Logged]",
+) -> str:
+    """Write, judge and merge, once, in one commit."""
+    from include.ingestion.batch import Desk
+    from include.ingestion.quarantine import balance_metadata
+    from include.lake import publish
+    from include.spec.refs import Refused
+    from include.validation.changes import judge_changes
+
+    told = {"source": source.name, "who": choice.who, "why": choice.why}
+    moved: list[Logged] = []
+
+    def write(draft: "DraftRef") -> None:
+        moved[:] = [step(Desk(lake, settings, draft, source))]
+        told.update(balance_metadata(moved))
+
+    def audit(draft: "DraftRef") -> "Verdict":
+        # Captures keep their evidence in the same place: two of one source would be in each other's way.
+        return judge_changes(lake, settings, draft, source.name, evidence=False)
+
+    asked = [table.contract_hash, *choice.ids, choice.rule, choice.who, choice.why, lake.head().commit]
+    named = action, "changes", source.name, table.name
+    digest = hashlib.sha256("\n".join([*named, *asked]).encode()).hexdigest()[:12]
+    message = f"{action.capitalize()} held changes of {source.name}.{table.name}"
+    done = publish(lake, "-".join([*named, digest]), STATION, write, audit, message, told)
+    if isinstance(done, Refused):
+        worst = "; ".join(f"{one.rule}: {one.observed}" for one in done.verdict.findings[:3])
+        raise HeadraceError(
+            f"Refused: {worst}.", remedy="Main and the quarantine are as they were.", branch=done.branch
+        )
+    left = len(held_of(lake, source, table))
+    what = f"Published as {done.commit.commit[:12]}" if done.changed else "Nothing changed"
+    return f"{what}; {left:,} changes of {table.name} are held."
