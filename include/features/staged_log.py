@@ -72,7 +72,9 @@ class StagedLog:
         return parse_progress(read_bytes(self.lake, self.at, path))
 
     def files(self, before: Progress | None) -> tuple[ChangeFile, ...]:
-        """The change log, each content once: known files as they are known, others as their footers tell.
+        """The change log in its order, each content once: known files as they are known, others by footers.
+
+        Names do not tell it: a late file lies behind others of its span, which may be of a later shape.
 
         Raises:
             StagingError: A file is none of changes.
@@ -87,7 +89,7 @@ class StagedLog:
                 file = read_change_file(self.local[stat.path], stat.path, content)
             if file is not None:
                 files.append(ChangeFile(stat.path, content, file.first, file.last, file.shape))
-        return tuple(files)
+        return tuple(sorted(files, key=lambda file: (file.first, file.name)))
 
     def fetch(self, paths: Sequence[str], *, whole: bool) -> None:
         """Make files of the change log local; `whole` asks once for all of it."""

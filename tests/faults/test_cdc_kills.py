@@ -1,7 +1,8 @@
 """Captures killed by SIGKILL at every boundary, and the servers under them: nothing lost, nothing twice.
 
 At every boundary in turn a run dies while the source goes on changing, and is tried again; then the change
-logs on main are replayed strictly, and must give the tables of the source.
+logs on main are replayed strictly, and must give the tables of the source. What is staged from such logs, by
+runs that die at boundaries of their own, has the hash of the source.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -32,10 +34,13 @@ from include.stack.ports import free_ports
 from include.stack.server import Server, identity, inherited_environment, make_folder
 from tests.faults.cdc_tries import Death, Ended, Try, serve
 from tests.integration.cdc.capturing import DDL, Shop, declared
+from tests.integration.staged.staging import hashes, plain, stored
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(600)]
 
 SEEDS = 20
+# Whose logs are staged, too: Spark takes longer than all deaths of a seed.
+STAGED_SEEDS = 0, 10
 # Of each server.
 KILLS = 5
 SNAPSHOT = Death("include.ingestion.change_log:ChangeLog.append")
@@ -46,15 +51,18 @@ COMMITTED = Death("include.lake.publish:commit_draft")
 MERGED = Death("include.lake.publish:_merge")
 PUBLISHED = Death("include.ingestion.cdc:advance", after=False)
 ADVANCED = Death("include.ingestion.cdc:advance")
+BEFORE_TABLES = Death("include.features.staged:upload", after=False)
+BETWEEN_TABLES = Death("include.features.staged:stage_table")
+BEFORE_COMMIT = Death("include.lake.publish:commit_draft", after=False)
 
 
 class Tries:
-    """The process that tries runs."""
+    """The process that tries runs; Spark's scratch files go to the folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._ours, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=serve, args=(theirs,), daemon=True)
+        self._process = spawn.Process(target=serve, args=(theirs, home), daemon=True)
         self._process.start()
         theirs.close()
         self._ours.recv()
@@ -76,8 +84,8 @@ class Tries:
 
 
 @pytest.fixture(scope="module")
-def tries() -> Iterator[Tries]:
-    process = Tries()
+def tries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tries]:
+    process = Tries(tmp_path_factory.mktemp("tries"))
     yield process
     process.end()
 
@@ -252,6 +260,43 @@ def test_a_capture_killed_at_every_boundary(shops, tries, seed):
         check_slot(shop)
     assert shop.held("customers")
     shop.check()
+    if seed in STAGED_SEEDS:
+        ended = tries(Try(shop.settings, shop.source, "stage", stages=True))
+        assert not ended.error, ended.error
+        check_staged(shop)
+
+
+def check_staged(shop: Shop) -> None:
+    """Main's staged tables are the source's, row by row."""
+    of_source = {table.name: hashes(shop.held(table.name).values()) for table in shop.source.tables}
+    assert {
+        table: hashes(plain(stored(shop.lake, f"staged/shop/{table}"))) for table in of_source
+    } == of_source
+
+
+def test_a_staging_killed_at_every_boundary(shops, tries):
+    """First of tables that are made, then of those that go on; each new try is of the same run."""
+    shop, chance = shops(), random.Random(0)
+    made, gone_on = (BEFORE_TABLES, BEFORE_COMMIT, COMMITTED), (BETWEEN_TABLES, MERGED)
+    for run_id, deaths in (("made", made), ("gone on", gone_on)):
+        live(shop, chance, 20)
+        shop.execute("INSERT INTO orders SELECT coalesce(max(id), 0) + 1, 7, 7 FROM orders")
+        assert not tries(Try(shop.settings, shop.source, run_id)).error
+        shop.check()
+        asked = Try(shop.settings, shop.source, run_id, stages=True)
+        for death in deaths:
+            head = shop.lake.head()
+            ended = tries(replace(asked, death=death))
+            assert ended.killed, (death, ended.error)
+            assert (shop.lake.head() == head) == (death != MERGED), death
+        ended = tries(asked)
+        assert not ended.error, ended.error
+        check_staged(shop)
+        head = shop.lake.head()
+        for again in (asked, replace(asked, run_id=f"{run_id} again")):
+            ended = tries(again)
+            assert not ended.error, ended.error
+        assert shop.lake.head() == head, "the tables are there"
 
 
 @pytest.mark.parametrize("which", ["database", "lake"])

@@ -18,7 +18,7 @@ _NEEDED = ("operation", "commit_lsn", "sequence", "committed_at", "row", "unchan
 
 @dataclass(frozen=True)
 class ChangeFile:
-    """One file of a change log; files in order of their names are the log in its order.
+    """One file of a change log; files in order of their first changes are the log in its order.
 
     Args:
         name: Lake path.

@@ -23,7 +23,7 @@ class Progress:
     """What a pair of tables holds.
 
     Args:
-        files: Of the change log, in order of their names.
+        files: Of the change log, in the order of the log.
         key: Columns that name a row.
         buckets: Parts that keys are hashed into.
         fingerprint: Of the layout of all files.
@@ -106,7 +106,7 @@ def plan(held: Progress | None, files: Sequence[ChangeFile], key: tuple[str, ...
 
     Args:
         held: What they hold; None where they are not there.
-        files: Of the log, each content once, in order of their names; at least one.
+        files: Of the log, each content once, in the order of the log; at least one.
         key: Columns that name a row.
         buckets: Parts to hash keys into.
     """

@@ -207,7 +207,7 @@ def follow(shop: Shop, lake: Lake, spark: Any, drawn: History, told: Told) -> No
 
 
 def late_and_repeated(shop: Shop, lake: Lake, spark: Any, late: frozenset[int], told: Told) -> None:
-    """The files of the log in two parts, of which the second is late; and one again, in other bytes."""
+    """The files of the log in two parts, of which the second is late, and lies behind; one again."""
     prefix = f"raw/{shop.source.name}/customers/changes"
     names = shop.files("customers")
     parts = [
@@ -216,7 +216,8 @@ def late_and_repeated(shop: Shop, lake: Lake, spark: Any, late: frozenset[int], 
     with checkout(shop.lake, shop.lake.head(), prefix) as files:
         local = {name: files.path(f"{prefix}/{name}") for name in names}
         for part in filter(None, parts):
-            bring(lake, {name: local[name] for name in part}, prefix)
+            place = "-9" if part is parts[1] else "-0"
+            bring(lake, {f"{name[:-14]}{place}{name[-12:]}": local[name] for name in part}, prefix)
             try:
                 told.modes[stage(lake, shop.settings, shop.source, "customers", spark).mode] += 1
             except StagingError as error:
