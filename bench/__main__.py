@@ -17,6 +17,7 @@ BENCHES = {
     "lake_client": "checkout and upload against plain copies",
     "batch_read": "a table of PostgreSQL to Parquet against plain ADBC and dlt, and memory",
     "cdc": "changes from the log to files on main against pg_recvlogical, and memory",
+    "staging": "a change log to current state and history by Spark against a plain DuckDB window",
 }
 
 
