@@ -1,6 +1,7 @@
 """How the files of a change log are written."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ SHAPE = TableShape(7, "public", "orders", "default", (ShapeColumn("note.text", "
 
 def batch(first: int, rows: int) -> ChangeBatch:
     schema = change_schema(SHAPE, (Reading(pa.string(), "text"),))
-    changes = [
+    changes: list[dict[str, Any]] = [
         {
             "operation": "insert",
             "lsn": lsn,

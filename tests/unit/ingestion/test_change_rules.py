@@ -32,7 +32,7 @@ SHAPE = TableShape(
     ),
 )
 SCHEMA = change_schema(
-    SHAPE, (Reading(pa.int32(), "int4"), Reading(pa.string(), "text"), Reading(pa.int32(), "int4"))
+    SHAPE, (Reading(pa.int32(), "number"), Reading(pa.string(), "text"), Reading(pa.int32(), "number"))
 )
 PEOPLE = Table(
     name="people",
@@ -78,9 +78,10 @@ def lived(dice: random.Random, count: int) -> tuple[list[dict[str, Any]], Rows]:
         else:
             fresh = what in ("insert", "story")
             story = f"story {len(changes)}" if fresh else rows[key]["story"]
-            row = {"id": to if what == "move" else key, "story": story, "age": dice.choice([-1, 1, 2, None])}
+            now = to if what == "move" else key
+            row = {"id": now, "story": story, "age": dice.choice([-1, 1, 2, None])}
             rows.pop(key, None)
-            rows[row["id"]] = row
+            rows[now] = row
             told = {
                 "row": row | ({} if fresh else {"story": None}),
                 "unchanged": [] if fresh else ["story"],
