@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     java_home: str = ""
     spark_master: str = "local[2]"
     spark_memory: str = "1g"
+    # In a run of seconds the optimising compiler, and a collector beside the job, take more than they give.
+    spark_java_options: str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
     signing_key: SecretStr = SecretStr("")
     signer: str = "release"

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 OPTIONS = {
-    # A run is short: the optimising compiler would take more time than what it compiles, and so would a
-    # collector that works beside the job.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
@@ -42,7 +39,7 @@ def spark_session(settings: Settings, *, partitions: int = 16) -> Iterator["Spar
     """A session for the length of the block; its scratch files go with it.
 
     Args:
-        settings: Name Spark's master, its memory and the Java to run on.
+        settings: Name Spark's master, its memory, and the Java to run on with its options.
         partitions: Parts that rows are shuffled into.
     """
     if settings.java_home and "JAVA_HOME" not in os.environ:
@@ -58,6 +55,7 @@ def spark_session(settings: Settings, *, partitions: int = 16) -> Iterator["Spar
             "spark.local.dir": folder,
             "spark.sql.warehouse.dir": f"{folder}/warehouse",
             "spark.driver.memory": settings.spark_memory,
+            "spark.driver.extraJavaOptions": settings.spark_java_options,
             "spark.sql.shuffle.partitions": str(partitions),
         }
         for name, value in (OPTIONS | places).items():
