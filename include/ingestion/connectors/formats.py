@@ -97,7 +97,10 @@ def _typed_csv(
         quoted_strings_can_be_null=False,
     )
     reader = pa_csv.open_csv(pa.PythonFile(buffered, mode="r"), read_options=options, convert_options=convert)
+    decimals = any(pa.types.is_decimal(field.type) for field in schema)
     for batch in reader:
+        if decimals:
+            batch.validate(full=True)  # Arrow reads more digits than a decimal has room for
         yield contracts.conform(table, schema, batch, url)
 
 

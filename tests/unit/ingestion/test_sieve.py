@@ -190,7 +190,7 @@ VALUES = st.fixed_dictionaries(
     {
         "product_id": st.sampled_from(["1", "2", "3", "4", "x", ""]),
         "quantity": st.sampled_from(["1", " 2", "0", "-1", "32768", "1.0", "", "7"]),
-        "price": st.sampled_from(["1", "1.50", "9.999", "1e2", "nan", " 3.5", ""]),
+        "price": st.sampled_from(["1", "1.50", "9.999", "1e2", "32768", "nan", " 3.5", ""]),
         "size": st.sampled_from(["S", "XL", "", "M"]),
         "code": st.sampled_from(["ab", "1", "", "zz9"]),
     }
@@ -206,7 +206,8 @@ def test_what_is_corrected_and_read_again_is_what_clean_input_gives(tmp_path_fac
     store = FileStore(Settings(landing_bucket=f"file://{folder}/landing", home=folder), "landing_bucket")
 
     def lines(of):
-        return [",".join(row.values()).encode() for row in of]
+        # Hypothesis varies the order of a dictionary's keys.
+        return [",".join(row[name] for name in RIGHT).encode() for row in of]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("include.ingestion.connectors.formats.BLOCK_SIZE_BYTES", block)
