@@ -97,11 +97,20 @@ def _typed_csv(
         quoted_strings_can_be_null=False,
     )
     reader = pa_csv.open_csv(pa.PythonFile(buffered, mode="r"), read_options=options, convert_options=convert)
-    decimals = any(pa.types.is_decimal(field.type) for field in schema)
+    decimals = [field.name for field in schema if pa.types.is_decimal(field.type)]
     for batch in reader:
-        if decimals:
-            batch.validate(full=True)  # Arrow reads more digits than a decimal has room for
+        for name in decimals:
+            if name in names:
+                _check_digits(batch, names.index(name))
         yield contracts.conform(table, schema, batch, url)
+
+
+def _check_digits(batch: pa.RecordBatch, number: int) -> None:
+    """Arrow reads more digits than a decimal has room for; say so as it says of other values."""
+    try:
+        batch.column(number).validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise pa.ArrowInvalid(f"In CSV column #{number}: {first_line(error)}") from error
 
 
 def _raw(stream: IO[bytes]) -> Any:

@@ -134,6 +134,7 @@ def test_no_file_matches(store):
         ),
         (HEADER + "1,apple,0.50,99999\n", ["column 'week'", "Accepted: int16"]),
         (HEADER + "1,apple,0.505,1\n", ["column 'price'", "Accepted: decimal(6,2)"]),
+        (HEADER + "1,apple,32768,1\n", ["column 'price'", "does not fit", "Accepted: decimal(6,2)"]),
         (HEADER + "1,apple,,1\n", ["column 'price'", "no value in 1 of 1 rows", "nullable=True"]),
         (HEADER + "1,apple,0.50\n", ["cannot be read", "Expected 4 columns, got 3"]),
         (
