@@ -29,8 +29,11 @@ def held_of(lake: "Lake", source: "Source", table: "Table") -> list[dict[str, An
 
 def line_of(change: dict[str, Any]) -> str:
     """A held change for people."""
-    place = f", change {change['sequence']:,} of transaction {change['transaction_id']}"
-    where = f"the log at {change['origin']}{place if change['sequence'] is not None else ', as it began'}"
+    number, place = change["sequence"], "as it began"
+    # Rows that were read as the capture began are of no transaction.
+    if number is not None:
+        place = f"change {number:,} of transaction {change['transaction_id']}"
+    where = f"the log at {change['origin']}, {place}"
     return f"{change['id']}  {where}: {change['operation']}, {change['reason']}\n    {change['row']}"
 
 
