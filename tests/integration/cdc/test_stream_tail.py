@@ -36,6 +36,9 @@ pytestmark = pytest.mark.integration
 
 DEADLINE_S = 20.0
 MIB = 2**20
+# More log than a large transaction writes: with less, the server may tell of a log that holds nothing so far
+# before it comes to the commit.
+ROOM = 256 * MIB
 BIG = "repeat(md5(random()::text), 300)"
 # Everything that a log can bring, in one history.
 HISTORY = (
@@ -170,7 +173,7 @@ def test_a_transaction_beyond_all_bounds_is_given_whole_and_in_parts(table, monk
     monkeypatch.setattr(postgres_receive, "BUFFER_BYTES", MIB)
     monkeypatch.setattr(postgres_receive, "_SHARE_BYTES", MIB // 4)
     held = 0
-    with tail_of(table) as tail:
+    with tail_of(table, idle_bytes=ROOM) as tail:
         table.execute("INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n")
         table.execute("INSERT INTO t VALUES (20001)")
         assert tail.pending(DEADLINE_S)
@@ -272,7 +275,7 @@ def test_the_server_is_answered_while_a_publish_takes_long(table, monkeypatch, w
         table, feed=replace(table.feed, dsn=f"{table.feed.dsn}?options=-cwal_sender_timeout%3D3000")
     )
     many = 20 if waits == "reader" else 40_000
-    with tail_of(patient) as tail:
+    with tail_of(patient, idle_bytes=ROOM) as tail:
         table.execute(f"INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, {many}) n")
         assert tail.pending(DEADLINE_S)
         began = time.monotonic()
