@@ -88,6 +88,8 @@ def take(tail: Tail, at: LogPosition, **options: Any) -> tuple[list[Decoded], Lo
 def everything(tail: Tail, at: LogPosition) -> tuple[list[Decoded], LogPosition]:
     """All that was committed by now, as if each window were published; the slot stays."""
     found: list[Decoded] = []
+    # It keeps the end of the log as it was first asked since the last window.
+    tail._end = 0
     while not tail.caught_up():
         if tail.pending(0.05):
             decoded, at = take(tail, at)
