@@ -7,7 +7,7 @@ from typing import Any
 
 from include.audit.errors import StoreUnreadable
 from include.audit.result import Checked, Violation
-from include.audit.tables import Table
+from include.audit.tables import Table, files_by_table
 
 WATERMARK = "_watermark_log.json"
 FILE = re.compile(r"((?:raw|quarantine)/[^/]+/[^/]+)/changes/([0-9A-F]{16})-([0-9A-F]{16})-\d{5}\.parquet")
@@ -22,12 +22,7 @@ Document = Mapping[str, Any]
 
 def change_files(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The files of each change log among the paths of a commit, by folder of the table, in their order."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(paths):
-        matched = FILE.fullmatch(path)
-        if matched:
-            found.setdefault(matched[1], []).append(path)
-    return {table: tuple(files) for table, files in found.items()}
+    return files_by_table(paths, FILE)
 
 
 def check_order(table: Table) -> Checked:

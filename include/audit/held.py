@@ -1,20 +1,19 @@
 """Changes that are held because their row breaks a rule: how many, and where in the log they belong."""
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from include.audit.tables import HELD, Table
+from include.audit.tables import HELD, Table, files_by_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Place = tuple[int, int]
 
 
 def held_files(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The files of held changes among the paths of a commit, by the folder of their table in quarantine."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(paths):
-        matched = HELD.fullmatch(path)
-        if matched:
-            found.setdefault(f"quarantine/{matched[1]}", []).append(path)
-    return {table: tuple(files) for table, files in found.items()}
+    return files_by_table(paths, HELD)
 
 
 def places(table: Table) -> list[Place | None]:
@@ -23,8 +22,7 @@ def places(table: Table) -> list[Place | None]:
 
     found: list[Place | None] = []
     for file in sorted(table.folder.glob("*.parquet")):
-        read = pq.read_table(file, columns=["commit_lsn", "sequence"])
-        pairs = zip(read.column("commit_lsn").to_pylist(), read.column("sequence").to_pylist(), strict=True)
+        pairs = _pairs(pq.read_table(file, columns=["commit_lsn", "sequence"]))
         found += [None if sequence is None else (lsn, sequence) for lsn, sequence in pairs]
     return found
 
@@ -45,8 +43,11 @@ def whole_changes(table: Table, held: Collection[Place | None]) -> int:
         if places:
             read = pq.read_table(file, columns=["operation", "commit_lsn", "sequence"])
             ends = read.filter(pc.equal(read.column("operation").cast("string"), "delete"))
-            pairs = zip(
-                ends.column("commit_lsn").to_pylist(), ends.column("sequence").to_pylist(), strict=True
-            )
-            count -= sum(pair in places for pair in pairs)
+            count -= sum(pair in places for pair in _pairs(ends))
     return count
+
+
+def _pairs(changes: "pa.Table") -> "zip[tuple[int, int | None]]":
+    """Position and place in its transaction of each change."""
+    lsns, sequences = changes.column("commit_lsn"), changes.column("sequence")
+    return zip(lsns.to_pylist(), sequences.to_pylist(), strict=True)

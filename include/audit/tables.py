@@ -20,7 +20,7 @@ FOLDER = re.compile(
     r"((?:raw|staged|quarantine|training_sets)/[^/]+/[^/]+|features/[^/_][^/]*|predictions/[^/]+)/"
 )
 # Changes of a log that are held, each by itself; `include.audit.held` counts them.
-HELD = re.compile(r"quarantine/([^/]+/[^/]+)/held/[^/]+\.parquet")
+HELD = re.compile(r"(quarantine/[^/]+/[^/]+)/held/[^/]+\.parquet")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,15 @@ def table_files(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
         if matched and ours and not HELD.match(path):
             found.setdefault(matched[1], []).append(path)
     return {table: tuple(files) for table, files in sorted(found.items())}
+
+
+def files_by_table(paths: Sequence[str], named: re.Pattern[str]) -> dict[str, tuple[str, ...]]:
+    """The paths of a commit that are named so, in order, by the first group of their names: their table's."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        if matched := named.fullmatch(path):
+            found.setdefault(matched[1], []).append(path)
+    return {table: tuple(files) for table, files in found.items()}
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What `headrace quarantine` does with captured changes, which are held one by one."""
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from include.spec.refs import DraftRef
     from include.spec.source import Source, Table
     from include.spec.verdict import Verdict
-
-STATION = "quarantine"
 
 
 def held_of(lake: "Lake", source: "Source", table: "Table") -> list[dict[str, Any]]:
@@ -79,10 +76,9 @@ def _publish(
     step: "Callable[[Desk], Logged]",
 ) -> str:
     """Write, judge and merge, once, in one commit."""
+    from include.cli.decided import publish_once
     from include.ingestion.batch import Desk
     from include.ingestion.quarantine import balance_metadata
-    from include.lake import publish
-    from include.spec.refs import Refused
     from include.validation.changes import judge_changes
 
     told = {"source": source.name, "who": choice.who, "why": choice.why}
@@ -96,16 +92,9 @@ def _publish(
         # Captures keep their evidence in the same place: two of one source would be in each other's way.
         return judge_changes(lake, settings, draft, source.name, evidence=False)
 
-    asked = [table.contract_hash, *choice.ids, choice.rule, choice.who, choice.why, lake.head().commit]
+    asked = [table.contract_hash, *choice.ids, choice.rule, choice.who, choice.why]
     named = action, "changes", source.name, table.name
-    digest = hashlib.sha256("\n".join([*named, *asked]).encode()).hexdigest()[:12]
     message = f"{action.capitalize()} held changes of {source.name}.{table.name}"
-    done = publish(lake, "-".join([*named, digest]), STATION, write, audit, message, told)
-    if isinstance(done, Refused):
-        worst = "; ".join(f"{one.rule}: {one.observed}" for one in done.verdict.findings[:3])
-        raise HeadraceError(
-            f"Refused: {worst}.", remedy="Main and the quarantine are as they were.", branch=done.branch
-        )
+    what = publish_once(lake, named, asked, message, told, write, audit)
     left = len(held_of(lake, source, table))
-    what = f"Published as {done.commit.commit[:12]}" if done.changed else "Nothing changed"
     return f"{what}; {left:,} changes of {table.name} are held."

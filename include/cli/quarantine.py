@@ -28,7 +28,6 @@ app = typer.Typer(
 )
 out = Console()
 
-STATION = "quarantine"
 SHOWN_ROWS = 20
 
 SourceName = Annotated[str, typer.Argument(help="A source, such as retail.")]
@@ -190,11 +189,12 @@ def _publish(
     content: str = "",
 ) -> None:
     """Write, judge and merge, once: a run that died goes on, and one that is done finds nothing to do."""
+    from include.cli.decided import publish_once
     from include.ingestion.batch import Desk
     from include.ingestion.quarantine import balance_metadata
     from include.ingestion.snapshot import FOLDER
-    from include.lake import Lake, publish
-    from include.spec.refs import DraftRef, Refused
+    from include.lake import Lake
+    from include.spec.refs import DraftRef
     from include.spec.verdict import Verdict
     from include.validation.draft import EVIDENCE, judge_draft
 
@@ -224,18 +224,11 @@ def _publish(
             evidence_prefix=evidence,
         )
 
-    asked = [table.contract_hash, *chosen.ids, choice.who, choice.why, content, lake.head().commit]
+    asked = [table.contract_hash, *chosen.ids, choice.who, choice.why, content]
     named = action, source.name, table.name
-    digest = hashlib.sha256("\n".join([*named, *asked]).encode()).hexdigest()[:12]
     message = f"{action.capitalize()} rows of {source.name}.{table.name}"
-    done = publish(lake, "-".join([*named, digest]), STATION, write, audit, message, told)
-    if isinstance(done, Refused):
-        worst = "; ".join(f"{one.rule}: {one.observed}" for one in done.verdict.findings[:3])
-        raise HeadraceError(
-            f"Refused: {worst}.", remedy="Main and the quarantine are as they were.", branch=done.branch
-        )
+    what = publish_once(lake, named, asked, message, told, write, audit)
     left = len(_rows(lake, source, table))
-    what = f"Published as {done.commit.commit[:12]}" if done.changed else "Nothing changed"
     out.print(f"{what}; {left:,} rows of {table.name} are in quarantine.", highlight=False, soft_wrap=True)
 
 

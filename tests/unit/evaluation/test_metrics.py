@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from include.evaluation.metrics import METRIC, calibration_error, curves, no_skill
 
 ROWS = st.integers(2, 60)
-few = settings(max_examples=50)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,6 @@ def samples(draw):
     return truth, scores, weights
 
 
-@few
 @given(samples())
 @pytest.mark.parametrize(
     ("name", "theirs"),
@@ -48,7 +46,6 @@ def test_binary_metric_equals_scikit_learn(peer, name, theirs, sample):
     assert METRIC[name](truth, scores, weights) == pytest.approx(expected, abs=1e-9)
 
 
-@few
 @given(samples())
 def test_regression_metrics_equal_scikit_learn(peer, sample):
     truth, scores, weights = sample
@@ -58,7 +55,6 @@ def test_regression_metrics_equal_scikit_learn(peer, sample):
     assert METRIC["mae"](truth, scores, weights) == pytest.approx(absolute)
 
 
-@few
 @given(samples())
 def test_a_weight_counts_as_that_many_copies_of_the_row(sample):
     truth, scores, weights = sample

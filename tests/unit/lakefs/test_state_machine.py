@@ -144,7 +144,7 @@ def test_engine_against_dictionary() -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=100,
+            max_examples=250,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
